@@ -90,9 +90,7 @@ FRAME_COLUMNS: tuple[Column, ...] = (
     Column("night", _s, "", "local date of the evening, YYYY-MM-DD"),
     Column("camera", _s, "", "'<arm>:<filter>'"),
     Column("filter", _s, "", "filter"),
-    Column(
-        "frame", _i8, "", "number of the frame within its night and camera, in order of time; -1 if rejected"
-    ),
+    Column("frame", _i8, "", "number within its night and camera, in order of time; -1 if rejected"),
     Column("MJD", _f8, "d", "UTC at mid-exposure"),
     Column("BMJD", _f8, "d", "barycentric TDB at mid-exposure; NaN without coordinates"),
     Column("exposure", _f8, "s", "exposure time"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -34,4 +36,40 @@ class LocalBackground(Protocol):
         semimajor_axis: float,
         semiminor_axis: float,
         orientation: Quantity,
-    ) -> tuple[float, float]: ...
+    ) -> tuple[float, float]:
+        """Level and scatter of the sky per pixel [adu]."""
+        ...
+
+
+FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
+
+
+@dataclass(frozen=True)
+class PsfModel:
+    """Elliptical Gaussian point-spread function of a camera.
+
+    Parameters
+    ----------
+    semimajor_sigma, semiminor_sigma : float
+        Standard deviations along the axes [pixel].
+    orientation : float
+        Position of the major axis [degrees], counter-clockwise from +x.
+    """
+
+    semimajor_sigma: float
+    semiminor_sigma: float
+    orientation: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.semiminor_sigma <= self.semimajor_sigma < math.inf:
+            raise ValueError(f"PSF sigmas must be finite with 0 < semiminor <= semimajor, not {self}")
+
+    @property
+    def orientation_rad(self) -> float:
+        """Position of the major axis [radian]."""
+        return math.radians(self.orientation)
+
+    @property
+    def fwhm(self) -> float:
+        """Geometric mean full width at half maximum [pixel]."""
+        return FWHM_PER_SIGMA * math.sqrt(self.semimajor_sigma * self.semiminor_sigma)
