@@ -109,6 +109,10 @@ FRAME_COLUMNS: tuple[Column, ...] = (
     Column("notes", _s, "", "what was assumed, and header traps met, joined by '; '"),
     Column("size", _i8, "byte", "size of the file when scanned"),
     Column("mtime_ns", _i8, "ns", "modification time of the file when scanned"),
+    Column("stamp", _s, "", "time stamp of the header, UTC, ISO 8601; empty if missing"),
+    Column("time_keyword", _s, "", "header keywords the time stamp came from"),
+    Column("ra", _f8, "deg", "right ascension of the header's pointing; NaN if none, or a placeholder"),
+    Column("dec", _f8, "deg", "declination of the header's pointing; NaN if none, or a placeholder"),
 )
 
 ALIGNMENT_COLUMNS: tuple[Column, ...] = (
