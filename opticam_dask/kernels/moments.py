@@ -1,0 +1,235 @@
+"""Adaptive second moments: place, flux and shape of one star, its own Gaussian being the weight."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from opticam_dask.types import XY, Image
+
+STAR = np.dtype(
+    [
+        ("x", "f8"),
+        ("y", "f8"),
+        ("flux", "f8"),
+        ("snr", "f8"),
+        ("peak", "f8"),
+        ("mxx", "f8"),
+        ("mxy", "f8"),
+        ("myy", "f8"),
+        ("converged", "?"),
+    ]
+)
+"""One star: place [pixel], flux [adu], signal-to-noise ratio under the Gaussian, highest pixel [adu],
+covariance [pixel^2]; NaN in all of them where the fit did not converge."""
+
+MAX_ITERATIONS = 40
+MIN_SIGMA = 0.35
+"""Narrower than any sampled star [pixel]: a single hot pixel shrinks to nothing."""
+_REACH = 3.5  # of the weight, in sigmas: exp(-6) of its peak
+_SKY_INNER = 4.0  # of the sky ring, in sigmas
+_MAX_HALF = 60  # largest half width of a stamp [pixel]
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+def _ring_level(image: Any, x0: int, y0: int, inner: float, fallback: float) -> float:
+    """Median of the finite pixels in a ring three pixels wide; ``fallback`` if there are fewer than 12."""
+    ny, nx = image.shape
+    outer = inner + 3.0
+    half = int(outer) + 1
+    values = np.empty((2 * half + 1) ** 2, np.float64)
+    n = 0
+    for y in range(max(0, y0 - half), min(ny, y0 + half + 1)):
+        for x in range(max(0, x0 - half), min(nx, x0 + half + 1)):
+            r2 = (x - x0) ** 2 + (y - y0) ** 2
+            value = float(image[y, x])
+            if inner * inner <= r2 <= outer * outer and np.isfinite(value):
+                values[n] = value
+                n += 1
+    if n < 12:
+        return fallback
+    return float(np.median(values[:n]))
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+def _weighted_sums(image: Any, level: float, x: float, y: float, m: Any, sums: Any) -> bool:
+    """Sums of weight x signal x (1, dx, dy, dx^2, dx dy, dy^2), and of weight^2 and weight, into ``sums``.
+
+    Bad pixels are left out, and so is the pixel opposite: the sums stay centred.
+    """
+    ny, nx = image.shape
+    det = m[0] * m[2] - m[1] * m[1]
+    ixx, ixy, iyy = m[2] / det, -m[1] / det, m[0] / det
+    reach = min(_REACH * math.sqrt(max(m[0], m[2])), float(_MAX_HALF))
+    sums[:] = 0.0
+    cx, cy = round(x), round(y)
+    half = math.ceil(reach)
+    bad = 0
+    for j in range(cy - half, cy + half + 1):
+        for i in range(cx - half, cx + half + 1):
+            dx, dy = i - x, j - y
+            q = ixx * dx * dx + 2.0 * ixy * dx * dy + iyy * dy * dy
+            if q > _REACH * _REACH:
+                continue
+            k, l = 2 * cx - i, 2 * cy - j
+            if i < 0 or j < 0 or i >= nx or j >= ny or k < 0 or l < 0 or k >= nx or l >= ny:
+                bad += 1
+                continue
+            value = float(image[j, i])
+            if not (np.isfinite(value) and np.isfinite(float(image[l, k]))):
+                bad += 1
+                continue
+            w = math.exp(-0.5 * q)
+            s = w * (value - level)
+            sums[0] += s
+            sums[1] += s * dx
+            sums[2] += s * dy
+            sums[3] += s * dx * dx
+            sums[4] += s * dx * dy
+            sums[5] += s * dy * dy
+            sums[6] += w * w
+            sums[7] += 1.0
+    return bad <= 0.25 * (sums[7] + bad)
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+def _next_covariance(c: Any, m: Any) -> None:
+    """Covariance of a Gaussian which, weighted by one of covariance ``m``, has covariance ``c``; into ``m``.
+
+    The exact answer is ``inv(inv(c) - inv(m))``; where noise makes that absurd the slower ``2 c`` serves,
+    which has the same fixed point.
+    """
+    dc, dm = c[0] * c[2] - c[1] * c[1], m[0] * m[2] - m[1] * m[1]
+    if dc <= 0.0:
+        m *= 0.5
+        return
+    a, b, d = c[2] / dc - m[2] / dm, -c[1] / dc + m[1] / dm, c[0] / dc - m[0] / dm
+    det = a * d - b * b
+    trace = m[0] + m[2]
+    if a > 0.0 and d > 0.0 and det > 0.0 and 0.25 * trace < (a + d) / det < 4.0 * trace:
+        m[0], m[1], m[2] = d / det, -b / det, a / det
+    else:
+        m[:] = 2.0 * c
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+def _fit(image: Any, level: float, x0: int, y0: int, sigma: float, max_shift: float, out: Any) -> bool:
+    """Adaptive moments from a peak pixel; ``out`` = (x, y, flux, sum w^2, mxx, mxy, myy)."""
+    m = np.array([sigma * sigma, 0.0, sigma * sigma])
+    c, sums = np.empty(3), np.empty(8)
+    x, y = float(x0), float(y0)
+    for iteration in range(MAX_ITERATIONS):
+        if not _weighted_sums(image, level, x, y, m, sums) or not sums[0] > 0.0:
+            return False
+        dx, dy = sums[1] / sums[0], sums[2] / sums[0]
+        c[0] = sums[3] / sums[0] - dx * dx
+        c[1] = sums[4] / sums[0] - dx * dy
+        c[2] = sums[5] / sums[0] - dy * dy
+        old0, old1, old2 = m[0], m[1], m[2]
+        _next_covariance(c, m)
+        # the weight halves the distance to a Gaussian's centre: twice the step lands on it
+        x, y = x + 2.0 * dx, y + 2.0 * dy
+        minor = m[0] * m[2] - m[1] * m[1]
+        if not (abs(x - x0) <= max_shift and abs(y - y0) <= max_shift and minor > MIN_SIGMA**4):
+            return False
+        if max(m[0], m[2]) > float(_MAX_HALF) ** 2 / 9.0:
+            return False
+        change = abs(m[0] - old0) + abs(m[1] - old1) + abs(m[2] - old2)
+        # a pixel at the rim of the weight may enter and leave for ever: then the small change is the answer
+        loose = 1e-7 if iteration < MAX_ITERATIONS // 2 else 3e-3
+        if change < loose * (m[0] + m[2]) and abs(dx) + abs(dy) < loose:
+            out[:] = (x, y, 2.0 * sums[0], sums[6], m[0], m[1], m[2])
+            return True
+    return False
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+def _measure(
+    image: Any, px: Any, py: Any, sigma: float, level: float, noise: float, max_shift: float, stars: Any
+) -> None:
+    out = np.empty(7)
+    for n in range(len(px)):
+        star = stars[n]
+        star.x = star.y = star.flux = star.snr = star.peak = star.mxx = star.mxy = star.myy = np.nan
+        star.converged = False
+        local = _ring_level(image, px[n], py[n], max(_SKY_INNER * sigma, 4.0), level)
+        found = _fit(image, local, px[n], py[n], sigma, max_shift, out)
+        wide = math.sqrt(max(out[4], out[6])) if found else 0.0
+        if wide > 1.2 * sigma:  # the ring was inside the star
+            local = _ring_level(image, px[n], py[n], _SKY_INNER * wide, level)
+            found = _fit(image, local, px[n], py[n], wide, max_shift, out)
+        if found:
+            star.x, star.y, star.flux = out[0], out[1], out[2]
+            star.snr = out[2] / (2.0 * noise * math.sqrt(out[3])) if noise > 0.0 else np.inf
+            star.peak = float(image[py[n], px[n]])
+            star.mxx, star.mxy, star.myy = out[4], out[5], out[6]
+            star.converged = True
+
+
+def measure_stars(
+    image: Image,
+    peaks: NDArray[np.int64],
+    *,
+    sigma: float,
+    level: float = 0.0,
+    noise: float = 0.0,
+    max_shift: float | None = None,
+) -> NDArray[np.void]:
+    """Adaptive moments of stars whose peak pixels are known.
+
+    The weight is an elliptical Gaussian that takes on the star's own place and covariance, so for a Gaussian
+    star the covariance is the star's own: isophotal moments, cut at the noise, are too narrow. Results depend
+    on the peak pixel and on ``sigma`` only through the sky ring and the start, not on where a caller expected
+    the star.
+
+    Parameters
+    ----------
+    image : ndarray, shape (ny, nx) [adu]
+        uint16, float32 or float64; NaN marks a bad pixel.
+    peaks : ndarray of int, shape (n, 2)
+        Peak pixels as (x, y).
+    sigma : float
+        First guess of the width [pixel]; sets the radius of the sky ring too.
+    level, noise : float
+        Sky, where a ring holds too few pixels, and its scatter [adu].
+    max_shift : float, optional
+        A centre farther than this from its peak pixel [pixel] is no fit; default ``max(2, 2 sigma)``.
+
+    Returns
+    -------
+    ndarray, shape (n,), dtype STAR
+        NaN, with ``converged`` false, where a quarter of the pixels is bad or outside, where the signal is
+        not positive, and where the width runs away.
+
+    References
+    ----------
+    Bernstein & Jarvis 2002, AJ 123, 583, section 3; Hirata & Seljak 2003, MNRAS 343, 459, appendix C.
+    """
+    stars = np.zeros(len(peaks), STAR)
+    shift = max(2.0, 2.0 * sigma) if max_shift is None else max_shift
+    columns = np.ascontiguousarray(np.asarray(peaks, np.int64).reshape(-1, 2).T)
+    _measure(image, columns[0], columns[1], float(sigma), float(level), float(noise), float(shift), stars)
+    return stars
+
+
+def axes_of(
+    mxx: NDArray[np.float64], mxy: NDArray[np.float64], myy: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Sigmas along the major and minor axis [pixel] and position of the major axis [radian] of covariances."""
+    mean, half = (mxx + myy) / 2.0, np.hypot((mxx - myy) / 2.0, mxy)
+    return np.sqrt(mean + half), np.sqrt(mean - half), 0.5 * np.arctan2(2.0 * mxy, mxx - myy)
+
+
+def rotate_covariance(stars: NDArray[np.void], linear: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Covariances, shape (n, 2, 2) [pixel^2], of stars after the linear map ``linear`` (2, 2)."""
+    m = np.stack([stars["mxx"], stars["mxy"], stars["mxy"], stars["myy"]], axis=-1).reshape(-1, 2, 2)
+    return np.asarray(linear @ m @ linear.T)
+
+
+def positions(stars: NDArray[np.void]) -> XY:
+    """Places of stars, shape (n, 2), as (x, y) [pixel]."""
+    return np.column_stack([stars["x"], stars["y"]])

@@ -1,0 +1,113 @@
+"""Sum of aligned frames on the reference grid, in fixed-point integers: any order gives the same bits."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from opticam_dask.types import Affine, Image
+
+_HEADROOM_BITS = 62
+
+
+def fixed_point_scale(limit: float, n_frames: int) -> float:
+    """Power of two to multiply counts with, so that ``n_frames`` values of up to ``limit`` fit in int64.
+
+    Never finer than 2^-30 counts, which is far below the noise of any detector.
+    """
+    bits = _HEADROOM_BITS - math.ceil(math.log2(max(limit, 1.0))) - math.ceil(math.log2(n_frames + 1))
+    return 2.0 ** min(bits, 30)
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+def _add(
+    image: Any, level: float, a: Any, bad: Any, scale: float, limit: float, total: Any, count: Any
+) -> None:
+    ny, nx = image.shape
+    rows, columns = total.shape
+    for j in range(rows):
+        for i in range(columns):
+            x = a[0, 0] * i + a[0, 1] * j + a[0, 2]
+            y = a[1, 0] * i + a[1, 1] * j + a[1, 2]
+            if not (0.0 <= x <= nx - 1.0 and 0.0 <= y <= ny - 1.0):
+                continue
+            x0, y0 = int(x), int(y)
+            u, v = x - x0, y - y0
+            x1, y1 = min(x0 + 1, nx - 1), min(y0 + 1, ny - 1)
+            value = 0.0
+            # a pixel of no weight must not spoil the sum: 0 x NaN is NaN
+            if u < 1.0 and v < 1.0:
+                value += (1.0 - u) * (1.0 - v) * (np.nan if bad[y0, x0] else float(image[y0, x0]))
+            if u > 0.0:
+                value += u * (1.0 - v) * (np.nan if bad[y0, x1] else float(image[y0, x1]))
+            if v > 0.0:
+                value += (1.0 - u) * v * (np.nan if bad[y1, x0] else float(image[y1, x0]))
+            if u > 0.0 and v > 0.0:
+                value += u * v * (np.nan if bad[y1, x1] else float(image[y1, x1]))
+            value -= level
+            if np.isfinite(value):
+                value = min(max(value, -limit), limit)
+                total[j, i] += np.int64(np.rint(value * scale))
+                count[j, i] += 1
+
+
+def add_frame(
+    image: Image,
+    level: float,
+    affine: Affine,
+    bad: NDArray[np.bool_],
+    total: NDArray[np.int64],
+    count: NDArray[np.int32],
+    *,
+    scale: float,
+    limit: float,
+) -> None:
+    """Add one frame to a stack, each reference pixel taken from its place in the frame (bilinear).
+
+    Parameters
+    ----------
+    image : ndarray, shape (ny, nx) [adu]
+        uint16, float32 or float64; NaN marks a bad pixel.
+    level : float
+        Sky to subtract [adu].
+    affine : ndarray, shape (2, 3)
+        From the reference into the frame.
+    bad : ndarray of bool, shape (ny, nx)
+        Pixels to leave out, beside those that are not finite.
+    total : ndarray of int64, shape (rows, columns)
+        Sum, in units of ``1 / scale`` counts; changed in place.
+    count : ndarray of int32, shape (rows, columns)
+        Frames that contributed to each pixel; changed in place.
+    scale, limit : float
+        Fixed-point scale, see `fixed_point_scale`, and the largest value kept; the rest is clipped.
+    """
+    _add(image, float(level), np.asarray(affine, np.float64), bad, float(scale), float(limit), total, count)
+
+
+def mean_image(
+    total: NDArray[np.int64], count: NDArray[np.int32], scale: float
+) -> NDArray[np.float64]:
+    """Mean of the frames [adu], rounded to float32 precision as it is stored; NaN where none contributed."""
+    mean = np.full(total.shape, np.nan)
+    np.divide(total, scale * count.astype(np.float64), out=mean, where=count > 0)
+    return mean.astype(np.float32).astype(np.float64)
+
+
+def fill_holes(image: NDArray[np.float64], fallback: float = 0.0) -> NDArray[np.float64]:
+    """Replace NaN by the mean of its finite neighbours, ring by ring up to 3 pixels; then by ``fallback``."""
+    filled = image.copy()
+    for _ in range(3):
+        hole = ~np.isfinite(filled)
+        if not hole.any():
+            return filled
+        padded = np.pad(np.where(hole, 0.0, filled), 1)
+        weight = np.pad((~hole).astype(np.float64), 1)
+        windows = [(slice(j, j + image.shape[0]), slice(i, i + image.shape[1])) for j in range(3) for i in range(3)]
+        number = sum(weight[w] for w in windows)
+        near = np.asarray(sum(padded[w] for w in windows))
+        np.divide(near, number, out=filled, where=hole & (np.asarray(number) > 0))
+    return np.where(np.isfinite(filled), filled, fallback)
