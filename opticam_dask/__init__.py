@@ -1,1 +1,81 @@
-"""Calibrated light curves from nights of high-speed multi-camera CCD frames, on a laptop or a cluster."""
+"""Calibrated light curves from nights of high-speed multi-camera CCD frames, on a laptop or a cluster.
+
+Names are imported when first used, so that ``import opticam_dask`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from opticam_dask import errors as errors
+    from opticam_dask.catalog.background import BaseBackground as BaseBackground
+    from opticam_dask.catalog.background import DefaultBackground as DefaultBackground
+    from opticam_dask.catalog.finder import DefaultFinder as DefaultFinder
+    from opticam_dask.instrument import GENERIC as GENERIC
+    from opticam_dask.instrument import OPTICAM_MX as OPTICAM_MX
+    from opticam_dask.instrument import CameraSpec as CameraSpec
+    from opticam_dask.instrument import Instrument as Instrument
+    from opticam_dask.io.cube import open_observation as open_observation
+    from opticam_dask.io.cube import stack_cameras as stack_cameras
+    from opticam_dask.observation import check_data as check_data
+    from opticam_dask.photometers import AperturePhotometer as AperturePhotometer
+    from opticam_dask.photometers import BaseLocalBackground as BaseLocalBackground
+    from opticam_dask.photometers import BasePhotometer as BasePhotometer
+    from opticam_dask.photometers import DefaultLocalBackground as DefaultLocalBackground
+    from opticam_dask.photometers import OptimalPhotometer as OptimalPhotometer
+    from opticam_dask.reducer import Reducer as Reducer
+    from opticam_dask.schema import Flag as Flag
+    from opticam_dask.simulate import Scene as Scene
+    from opticam_dask.simulate import generate_flats as generate_flats
+    from opticam_dask.simulate import generate_gappy_observations as generate_gappy_observations
+    from opticam_dask.simulate import generate_observations as generate_observations
+    from opticam_dask.simulate import simulate_night as simulate_night
+    from opticam_dask.tables.store import light_curve as light_curve
+    from opticam_dask.tables.store import open_light_curves as open_light_curves
+    from opticam_dask.types import PsfModel as PsfModel
+
+_HOME = {
+    "AperturePhotometer": "photometers",
+    "BaseBackground": "catalog.background",
+    "BaseLocalBackground": "photometers",
+    "BasePhotometer": "photometers",
+    "CameraSpec": "instrument",
+    "DefaultBackground": "catalog.background",
+    "DefaultFinder": "catalog.finder",
+    "DefaultLocalBackground": "photometers",
+    "Flag": "schema",
+    "GENERIC": "instrument",
+    "Instrument": "instrument",
+    "OPTICAM_MX": "instrument",
+    "OptimalPhotometer": "photometers",
+    "PsfModel": "types",
+    "Reducer": "reducer",
+    "Scene": "simulate",
+    "check_data": "observation",
+    "generate_flats": "simulate",
+    "generate_gappy_observations": "simulate",
+    "generate_observations": "simulate",
+    "light_curve": "tables.store",
+    "open_light_curves": "tables.store",
+    "open_observation": "io.cube",
+    "simulate_night": "simulate",
+    "stack_cameras": "io.cube",
+}
+
+__all__ = [*_HOME, "errors"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module("opticam_dask.errors")
+    if name not in _HOME:
+        raise AttributeError(f"module 'opticam_dask' has no attribute {name!r}")
+    value = getattr(import_module(f"opticam_dask.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,1 +1,1 @@
-"""plotting."""
+"""Figures, one kind a module: data and an Axes in, the Axes out."""

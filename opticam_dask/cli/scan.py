@@ -1,0 +1,37 @@
+"""``opticam-dask scan``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from opticam_dask.cli.options import config_option, instrument_from, instrument_options
+
+
+@click.command("scan")
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Keep frames.parquet there.")
+@click.option("--check", is_flag=True, help="Also say, keyword by keyword, what the first file gives.")
+@instrument_options
+@config_option
+def command(
+    data: Path, out: Path | None, check: bool, instrument_name: str, target: str | None, recursive: bool
+) -> None:
+    r"""Say what is in a folder of frames, and what is wrong with it. Reads headers only.
+
+    DATA is a folder, a file, or a quoted glob such as 'night/*.fits.gz'.
+
+    \b
+    Example:
+      opticam-dask scan night1 --out out
+    """
+    from opticam_dask.observation import check_data
+
+    instrument = instrument_from(instrument_name)
+    source = [data] if data.is_file() else str(data)
+    frames = check_data(source, out, instrument, recursive=recursive, target=target)
+    if check and len(frames):
+        click.echo(str(instrument.check(frames["path"].iloc[0])))
+    if not (frames["status"] == "accepted").any():
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,146 @@
+"""From a folder of files to the frame index of an output directory."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import pandas as pd
+
+from opticam_dask.errors import InputError
+from opticam_dask.instrument import OPTICAM_MX, Instrument
+from opticam_dask.io.frame_index import accepted, read_frames, scan, write_frames
+from opticam_dask.io.scan_report import scan_report
+from opticam_dask.tables.digest import digest
+from opticam_dask.workspace import OutputTree
+
+if TYPE_CHECKING:
+    from astropy.coordinates import SkyCoord
+
+DataSource: TypeAlias = Path | str | Sequence[Path | str]
+MapHeaders: TypeAlias = Callable[[Callable[..., Any], Sequence[Any]], Iterable[Any]]
+
+
+def index_observation(
+    source: DataSource,
+    tree: OutputTree,
+    *,
+    instrument: Instrument,
+    recursive: bool = False,
+    target: SkyCoord | str | None = None,
+    map_headers: MapHeaders | None = None,
+) -> pd.DataFrame:
+    """Scan headers into ``frames.parquet``, reading only files that are new or changed since the last scan.
+
+    Parameters
+    ----------
+    source : path, glob or sequence of paths
+        Where the frames are.
+    tree : OutputTree
+        Output directory.
+    instrument : Instrument
+        How to read the headers.
+    recursive : bool
+        Whether to look into sub-folders.
+    target : SkyCoord or str, optional
+        Coordinates to barycentre with.
+    map_headers : callable, optional
+        Distributes the header reading.
+
+    Returns
+    -------
+    DataFrame
+        Columns of `schema.FRAMES`, one row per exposure found.
+
+    Raises
+    ------
+    InputError
+        If there is no folder or no FITS file.
+    """
+    settings = {"instrument": instrument.to_dict(), "target": str(target)}
+    record = tree.misc / "scan.json"
+    same = record.is_file() and json.loads(record.read_text()).get("digest") == digest(settings)
+    previous = read_frames(tree.frames) if same and tree.frames.is_file() else None
+    frames = scan(
+        source,
+        instrument,
+        recursive=recursive,
+        target=target,
+        previous=previous,
+        map_headers=map_headers,
+    )
+    write_frames(frames, tree.frames)
+    tree.record(record, {"digest": digest(settings), **settings})
+    return frames
+
+
+def check_data(
+    data_directory: DataSource,
+    out_directory: Path | str | None = None,
+    instrument: Instrument = OPTICAM_MX,
+    *,
+    recursive: bool = False,
+    target: SkyCoord | str | None = None,
+    verbose: bool = True,
+) -> pd.DataFrame:
+    """Scan the headers of an observation and say what is there and what is wrong with it.
+
+    Parameters
+    ----------
+    data_directory : path, glob or sequence of paths
+        Where the frames are.
+    out_directory : path, optional
+        Where to keep the frame index, so that the reduction need not scan again.
+    instrument : Instrument
+        How to read the headers.
+    recursive : bool
+        Whether to look into sub-folders.
+    target : SkyCoord or str, optional
+        Coordinates to barycentre with.
+    verbose : bool
+        Whether to print the report.
+
+    Returns
+    -------
+    DataFrame
+        Columns of `schema.FRAMES`, one row per exposure found, accepted or not.
+
+    Raises
+    ------
+    InputError
+        If there is no folder or no FITS file.
+    """
+    if out_directory is None:
+        frames = scan(data_directory, instrument, recursive=recursive, target=target)
+    else:
+        tree = OutputTree(out_directory)
+        frames = index_observation(
+            data_directory, tree, instrument=instrument, recursive=recursive, target=target
+        )
+    if verbose:
+        say(scan_report(frames))
+    return frames
+
+
+def say(message: str) -> None:
+    """Print a message the way users of `opticam` know."""
+    sys.stdout.writelines(f"[OPTICAM] {line}\n" for line in message.splitlines())
+
+
+def usable(frames: pd.DataFrame, source: DataSource) -> pd.DataFrame:
+    """Return the accepted rows.
+
+    Raises
+    ------
+    InputError
+        If no frame is usable; the commonest reason is named.
+    """
+    good = accepted(frames)
+    if good.empty:
+        reason = frames["reason"].mode()
+        detail = f"{len(frames)} found; most common reason: {reason.iloc[0]}" if len(reason) else "none found"
+        raise InputError(f"{source}: no usable frame ({detail})")
+    return good

@@ -1,0 +1,57 @@
+"""Stacked images with their catalogued sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from opticam_dask.plotting.style import new_figure
+from opticam_dask.types import FWHM_PER_SIGMA, XY, Image, PsfModel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def plot_catalog(image: Image, xy: XY, psf: PsfModel, ax: Axes, *, title: str = "") -> Axes:
+    """Draw a stacked image with an ellipse and an ID at each source.
+
+    Parameters
+    ----------
+    image : ndarray, shape (ny, nx) [adu]
+        Stacked image; NaN where no frame contributed.
+    xy : ndarray, shape (n_source, 2) [pixel]
+        Source positions, brightest first.
+    psf : PsfModel
+        Sets size and angle of the ellipses (two FWHM across).
+    ax : Axes
+        Where to draw.
+    title : str
+        Title of the panel.
+
+    Returns
+    -------
+    Axes
+        The same Axes.
+    """
+    from matplotlib.patches import Ellipse
+
+    low, high = np.nanpercentile(image, [1.0, 99.7])
+    ax.imshow(image, origin="lower", cmap="gray_r", vmin=low, vmax=high, interpolation="nearest")
+    major, minor = (4 * FWHM_PER_SIGMA * s for s in (psf.semimajor_sigma, psf.semiminor_sigma))
+    for number, (x, y) in enumerate(xy, start=1):
+        ax.add_patch(Ellipse((x, y), major, minor, angle=psf.orientation, fill=False, color="#D55E00"))
+        ax.annotate(str(number), (x, y), (9, 7), textcoords="offset points", color="#D55E00", fontsize=9)
+    ax.set(xlabel="x [pixel]", ylabel="y [pixel]", title=title)
+    return ax
+
+
+def catalogs_figure(catalogs: Mapping[str, tuple[Image, XY, PsfModel]]) -> Figure:
+    """Figure of all cameras' stacked images and catalogues, a panel a camera."""
+    figure = new_figure(4.6 * len(catalogs) + 0.4, 4.8)
+    axes = figure.subplots(1, len(catalogs), squeeze=False)[0]
+    for ax, (camera, (image, xy, psf)) in zip(axes, catalogs.items(), strict=True):
+        plot_catalog(image, xy, psf, ax, title=camera)
+    return figure

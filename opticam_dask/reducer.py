@@ -1,0 +1,265 @@
+"""The facade: a folder of frames in, catalogues and light curves out."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from opticam_dask.catalog.build import AlignmentConfig, CameraCatalog
+from opticam_dask.catalog.store import load_catalogs
+from opticam_dask.cluster import Runner, connect
+from opticam_dask.errors import CatalogError, InputError
+from opticam_dask.instrument import OPTICAM_MX, Instrument
+from opticam_dask.io.scan_report import scan_report
+from opticam_dask.observation import DataSource, index_observation, usable
+from opticam_dask.photometers.base import BasePhotometer
+from opticam_dask.stages import CatalogStage, PhotometryStage, header_mapper
+from opticam_dask.tables.light_curves import BlockSummary
+from opticam_dask.workspace import OutputTree, versions
+
+if TYPE_CHECKING:
+    from astropy.coordinates import SkyCoord
+    from astropy.table import QTable
+
+
+class Reducer:
+    """Reduce the frames of an observation: scan, catalogue, photometry.
+
+    Parameters
+    ----------
+    out_directory : path
+        Where results go; created when missing.
+    data_directory : path, glob or sequence of paths
+        FITS frames of one or more cameras.
+    aperture_selector : callable
+        Chooses the PSF's size from the sizes of the stars: a list of sigmas in, one sigma out.
+    background : callable, optional
+        Two-dimensional background, image -> object with ``background`` and ``background_rms``;
+        by default `DefaultBackground`.
+    barycenter : bool
+        Whether to compute BMJD; if not, it is NaN and the CSV files hold MJD.
+    finder : callable, optional
+        Source finder, (image, threshold) -> table; by default `DefaultFinder`.
+    instrument : Instrument
+        How to read the headers.
+    number_of_processors : int, optional
+        Worker processes of the local cluster; by default one a core.
+    show_plots : bool
+        Whether figures appear in a notebook as they are made; they are saved in any case.
+    threshold : float
+        Detection threshold in units of the background's scatter.
+    verbose : bool
+        Whether to print progress; ``opticam.log`` gets it in any case.
+    cluster : str, optional
+        Where to compute: an active `distributed.Client` is used as it is; else ``'local'`` (default),
+        a scheduler's address, or a scheduler file.
+    target : SkyCoord or str, optional
+        Coordinates to barycentre with, such as ``'05:34:31.9 +22:00:52'``; by default the header's pointing.
+    recursive : bool
+        Whether to look into sub-folders of `data_directory`.
+
+    Raises
+    ------
+    InputError
+        If there is no usable frame, or `out_directory` cannot be written to.
+    """
+
+    def __init__(
+        self,
+        out_directory: Path | str,
+        data_directory: DataSource,
+        *,
+        aperture_selector: Callable[..., Any] = np.median,
+        background: Callable[..., Any] | None = None,
+        barycenter: bool = True,
+        finder: Callable[..., Any] | None = None,
+        instrument: Instrument = OPTICAM_MX,
+        number_of_processors: int | None = None,
+        show_plots: bool = True,
+        threshold: float = 5.0,
+        verbose: bool = True,
+        cluster: str | None = None,
+        target: SkyCoord | str | None = None,
+        recursive: bool = False,
+    ) -> None:
+        if not threshold > 0:
+            raise InputError(f"threshold must be positive, not {threshold}")
+        self.out_directory = Path(out_directory)
+        self.data_directory = data_directory
+        self.instrument = instrument
+        self.verbose = verbose
+        self.show_plots = show_plots
+        self._tree = OutputTree(out_directory)
+        self._cluster, self._workers = cluster, number_of_processors
+        self._stack = ExitStack()
+        self._runner: Runner | None = None
+        self._close = weakref.finalize(self, self._stack.close)
+        self._scan(recursive=recursive, target=target, barycenter=barycenter)
+        self._stage = CatalogStage(
+            tree=self._tree,
+            frames=usable(self.frames, data_directory),
+            aperture_selector=aperture_selector,
+            background=background,
+            finder=finder,
+            threshold=threshold,
+        )
+        self._catalogs: dict[str, CameraCatalog] = load_catalogs(self.out_directory)
+        self._record()
+
+    def _scan(self, *, recursive: bool, target: SkyCoord | str | None, barycenter: bool) -> None:
+        self.frames = index_observation(
+            self.data_directory,
+            self._tree,
+            instrument=self.instrument,
+            recursive=recursive,
+            target=target,
+            barycenter=barycenter,
+            map_headers=header_mapper(self._run),
+        )
+        self.say(scan_report(self.frames))
+
+    def _record(self) -> None:
+        settings = self._stage.settings()
+        self._tree.record(self._tree.misc / "reduction_parameters.json", settings)
+        self._tree.record(
+            self._tree.root / "provenance.json",
+            {
+                "versions": versions(),
+                "command": sys.argv,
+                "cluster": self._cluster or "local",
+                "instrument": self.instrument.name,
+                "data_directory": str(self.data_directory),
+                "frames": settings["frames"],
+            },
+        )
+
+    def say(self, message: str) -> None:
+        """Log a message, and print it when verbose."""
+        self._tree.say(message, verbose=self.verbose)
+
+    def _run(self, tasks: Any, description: str) -> list[Any]:
+        """Compute tasks on the cluster, which starts with the first of them."""
+        if self._runner is None:
+            client = self._stack.enter_context(connect(self._cluster, n_workers=self._workers))
+            self._runner = Runner(client, progress=self.verbose)
+        return self._runner(tasks, description)
+
+    @property
+    def catalogs(self) -> dict[str, QTable]:
+        """Source catalogue of each camera."""
+        return {camera: catalog.table for camera, catalog in self._catalogs.items()}
+
+    @property
+    def psf_params(self) -> dict[str, dict[str, float]]:
+        """PSF of each camera: semimajor_sigma and semiminor_sigma [pixel], orientation [degrees]."""
+        return {
+            camera: {
+                "semimajor_sigma": catalog.psf.semimajor_sigma,
+                "semiminor_sigma": catalog.psf.semiminor_sigma,
+                "orientation": catalog.psf.orientation,
+            }
+            for camera, catalog in self._catalogs.items()
+        }
+
+    def create_catalogs(
+        self,
+        max_catalog_sources: int = 15,
+        n_alignment_sources: int = 15,
+        transform_type: Literal["affine", "translation"] = "affine",
+        rotation_limit: float | None = None,
+        translation_limit: float | Sequence[float] | None = None,
+        scale_limit: float | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Align and stack the frames of each camera, and catalogue the sources of the stack.
+
+        Parameters
+        ----------
+        max_catalog_sources : int
+            Brightest sources to keep.
+        n_alignment_sources : int
+            Brightest stars to align with.
+        transform_type : {'affine', 'translation'}
+            ``'affine'`` fits shift, rotation and scale; ``'translation'`` a shift, and works with one star.
+        rotation_limit : float, optional
+            Largest rotation a frame may have [degrees].
+        translation_limit : float or pair of float, optional
+            Largest shift a frame may have [pixel], along both axes or each.
+        scale_limit : float, optional
+            Largest departure of the scale from one.
+        overwrite : bool
+            Whether to replace catalogues made with other settings.
+
+        Raises
+        ------
+        CatalogError
+            If no camera gives a catalogue.
+        SettingsChangedError
+            If catalogues made with other settings exist and `overwrite` is false.
+        """
+        config = AlignmentConfig(
+            max_catalog_sources=max_catalog_sources,
+            n_alignment_sources=n_alignment_sources,
+            transform_type=transform_type,
+            rotation_limit=rotation_limit,
+            translation_limit=translation_limit,
+            scale_limit=scale_limit,
+        )
+        self._catalogs = self._stage.create(
+            config, run=self._run, say=self.say, overwrite=overwrite, show=self.show_plots
+        )
+
+    def photometry(
+        self, photometer: BasePhotometer, *, overwrite: bool = False, export_csv: bool = True
+    ) -> pd.DataFrame:
+        """Measure every catalogued source in every frame and write the light curves.
+
+        Parameters
+        ----------
+        photometer : BasePhotometer
+            `OptimalPhotometer`, `AperturePhotometer`, or one's own.
+        overwrite : bool
+            Whether to replace light curves made with other settings.
+        export_csv : bool
+            Whether to write ``lcs/<label>/<camera>_source_<id>.csv`` too.
+
+        Returns
+        -------
+        DataFrame
+            One row per block of frames: rows written, rows with a flux, seconds, unreadable frames.
+
+        Raises
+        ------
+        CatalogError
+            If there are no catalogues yet.
+        SettingsChangedError
+            If light curves made with other settings exist and `overwrite` is false.
+        """
+        if not self._catalogs:
+            raise CatalogError(f"{self.out_directory}: no catalogues yet; call create_catalogs() first")
+        stage = PhotometryStage(self._stage, self._catalogs, photometer)
+        summaries = stage.measure(run=self._run, say=self.say, overwrite=overwrite)
+        if export_csv:
+            stage.export(run=self._run, say=self.say)
+        return pd.DataFrame(summaries, columns=list(BlockSummary.__dataclass_fields__))
+
+    def close(self) -> None:
+        """Stop the cluster this reducer started; results stay where they are."""
+        self._runner = None
+        self._close()
+
+    def __enter__(self) -> Reducer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

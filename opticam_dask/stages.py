@@ -1,0 +1,266 @@
+"""The two stages of a reduction: frames to catalogues, catalogues to light curves."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from opticam_dask.catalog.background import DefaultBackground
+from opticam_dask.catalog.build import AlignmentConfig, CameraCatalog, build_catalog
+from opticam_dask.catalog.finder import DefaultFinder
+from opticam_dask.catalog.store import load_catalogs, save_catalogs
+from opticam_dask.errors import CatalogError
+from opticam_dask.io.blocks import FrameBlock, split_blocks
+from opticam_dask.lazy.chunks import map_blocks_of_frames
+from opticam_dask.photometers.base import BasePhotometer
+from opticam_dask.plotting.catalogs import catalogs_figure
+from opticam_dask.plotting.style import save_figure, show_in_notebook
+from opticam_dask.tables.digest import check_or_record
+from opticam_dask.tables.export_csv import export_camera
+from opticam_dask.tables.light_curves import BlockSummary, PhotometryPlan, align_blocks, measure_block
+from opticam_dask.tables.parts import existing_parts, part_path
+from opticam_dask.workspace import OutputTree, versions
+
+SOURCES_PER_EXPORT = 16
+
+Run = Callable[[Any, str], list[Any]]
+Say = Callable[[str], None]
+
+
+def header_mapper(run: Run, *, at_least: int = 4) -> Callable[..., list[Any]]:
+    """Distribute header reading over the cluster once there are enough batches to pay for starting it."""
+
+    def map_headers(func: Callable[..., Any], batches: Sequence[Any]) -> list[Any]:
+        if len(batches) < at_least:
+            return [func(batch) for batch in batches]
+        return run(map_blocks_of_frames(func, batches), "scanning headers")
+
+    return map_headers
+
+
+@dataclass
+class CatalogStage:
+    """Frames of all cameras and how their catalogues are made."""
+
+    tree: OutputTree
+    frames: pd.DataFrame
+    aperture_selector: Callable[..., Any]
+    background: Callable[..., Any] | None
+    finder: Callable[..., Any] | None
+    threshold: float
+
+    def cameras(self) -> dict[str, pd.DataFrame]:
+        """Group the accepted frames by camera."""
+        return {str(camera): rows for camera, rows in self.frames.groupby("camera", sort=True)}
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that changes the catalogues, apart from the alignment's own settings."""
+        return {
+            "frames": _frames_digest(self.frames),
+            "threshold": self.threshold,
+            "aperture_selector": callable_identity(self.aperture_selector),
+            "background": callable_identity(self.background),
+            "finder": callable_identity(self.finder),
+        }
+
+    def create(
+        self, config: AlignmentConfig, *, run: Run, say: Say, overwrite: bool, show: bool
+    ) -> dict[str, CameraCatalog]:
+        """Make the catalogues, or read back those made with the same settings."""
+        settings = {**self.settings(), **asdict(config)}
+        if check_or_record(self.tree.cat / "settings.json", settings, overwrite=overwrite):
+            known = load_catalogs(self.tree.root)
+            if known:
+                say("Catalogues exist and fit the settings; reading them back.")
+                return known
+        _forget(self.tree.cat, keep="settings.json")
+        catalogs = self._build(config, run, say)
+        save_catalogs(self.tree.root, catalogs)
+        figure = catalogs_figure({c: (k.stacked_image, k.xy, k.psf) for c, k in catalogs.items()})
+        save_figure(figure, self.tree.cat / "catalogs.pdf")
+        if show:
+            show_in_notebook(figure)
+        return catalogs
+
+    def _build(self, config: AlignmentConfig, run: Run, say: Say) -> dict[str, CameraCatalog]:
+        catalogs: dict[str, CameraCatalog] = {}
+        for camera, rows in self.cameras().items():
+            try:
+                catalogs[camera] = self._build_camera(rows, config, run)
+            except CatalogError as error:
+                say(f"{camera}: no catalogue: {error}")
+                continue
+            say(describe(catalogs[camera]))
+        if not catalogs:
+            raise CatalogError(f"{self.tree.root}: no camera gives a catalogue; see {self.tree.log}")
+        return catalogs
+
+    def _build_camera(self, rows: pd.DataFrame, config: AlignmentConfig, run: Run) -> CameraCatalog:
+        width = int(rows["shape"].iloc[0].split("x")[1])
+        return build_catalog(
+            split_blocks(rows),
+            run=run,
+            background=self.background or DefaultBackground(box_size(width)),
+            finder=self.finder or DefaultFinder.for_width(width),
+            threshold=self.threshold,
+            config=config,
+            aperture_selector=self.aperture_selector,
+        )
+
+
+@dataclass
+class PhotometryStage:
+    """Catalogues and a photometer: what one set of light curves is made with."""
+
+    catalog_stage: CatalogStage
+    catalogs: dict[str, CameraCatalog]
+    photometer: BasePhotometer
+
+    @property
+    def tree(self) -> OutputTree:
+        """The output directory."""
+        return self.catalog_stage.tree
+
+    @property
+    def label(self) -> str:
+        """Name of this set of light curves."""
+        return self.photometer.label
+
+    @property
+    def root(self) -> Path:
+        """Folder of the parquet dataset."""
+        return self.tree.light_curves(self.label)
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that changes the light curves."""
+        return {
+            "frames": _frames_digest(self.catalog_stage.frames),
+            "background": callable_identity(self.catalog_stage.background),
+            "catalogs": {camera: _catalog_digest(catalog) for camera, catalog in self.catalogs.items()},
+            "photometer": self.photometer.settings(),
+        }
+
+    def measure(self, *, run: Run, say: Say, overwrite: bool) -> list[tuple[Any, ...]]:
+        """Measure the blocks whose part is missing; all of them when nothing can be reused."""
+        folder = self.tree.lcs / self.label
+        folder.mkdir(parents=True, exist_ok=True)
+        if not check_or_record(folder / "settings.json", self.settings(), overwrite=overwrite):
+            _forget(folder, keep="settings.json")
+        summaries: list[BlockSummary] = []
+        for camera, catalog in self.catalogs.items():
+            summaries += self._measure_camera(catalog, self.catalog_stage.cameras()[camera], run, say)
+        return [tuple(vars(summary).values()) for summary in summaries]
+
+    def _measure_camera(
+        self, catalog: CameraCatalog, rows: pd.DataFrame, run: Run, say: Say
+    ) -> list[BlockSummary]:
+        blocks = self._missing(split_blocks(rows), catalog.camera)
+        if not blocks:
+            say(f"{catalog.camera}: light curves '{self.label}' are complete.")
+            return []
+        tasks = map_blocks_of_frames(
+            measure_block, align_blocks(blocks, catalog.alignment), plan=self.plan(catalog)
+        )
+        summaries: list[BlockSummary] = run(tasks, f"{self.label} {catalog.camera}")
+        say(_tell(catalog.camera, summaries))
+        return summaries
+
+    def _missing(self, blocks: list[FrameBlock], camera: str) -> list[FrameBlock]:
+        """Blocks without a part; parts of another division into blocks are removed."""
+        wanted = {block.key for block in blocks}
+        have = {key for key in existing_parts(self.root) if key[1] == camera}
+        for stale in have - wanted:
+            part_path(self.root, stale).unlink()
+        return [block for block in blocks if block.key not in have]
+
+    def plan(self, catalog: CameraCatalog) -> PhotometryPlan:
+        """Gather what every block of a camera is measured with."""
+        return PhotometryPlan(
+            root=self.root.resolve(),
+            xy=np.asarray(catalog.xy, np.float64),
+            source=np.asarray(catalog.table["source"], np.int32),
+            psf=catalog.psf,
+            photometer=self.photometer,
+            background=self.catalog_stage.background,
+            box_size=box_size(catalog.stacked_image.shape[1]),
+            provenance={**versions(), "label": self.label},
+        )
+
+    def export(self, *, run: Run, say: Say) -> None:
+        """Write one CSV file per source, sources of a camera shared out over the workers."""
+        folder = (self.tree.lcs / self.label).resolve()
+        jobs = [
+            (camera, [int(source) for source in chunk])
+            for camera, catalog in self.catalogs.items()
+            for chunk in _chunks(np.asarray(catalog.table["source"]), SOURCES_PER_EXPORT)
+        ]
+        paths = run(map_blocks_of_frames(_export, jobs, folder), "writing CSV")
+        say(f"{sum(map(len, paths))} CSV files in {self.tree.lcs / self.label}")
+
+
+def _export(job: tuple[str, list[int]], folder: Path) -> list[Path]:
+    camera, sources = job
+    return export_camera(folder / "light_curves", folder, camera, sources)
+
+
+def _chunks(values: Any, size: int) -> list[Any]:
+    return [values[start : start + size] for start in range(0, len(values), size)]
+
+
+def box_size(width: int) -> int:
+    """Mesh size of the two-dimensional background for frames of a width [pixel]."""
+    return max(8, width // 32)
+
+
+def describe(catalog: CameraCatalog) -> str:
+    """One line on a camera's catalogue."""
+    status = catalog.alignment["status"].value_counts()
+    lost = len(catalog.alignment) - int(status.get("aligned", 0))
+    tail = f", {lost} not aligned" if lost else ""
+    psf = catalog.psf
+    return (
+        f"{catalog.camera}: {len(catalog.table)} sources, {len(catalog.alignment)} frames{tail}, "
+        f"PSF {psf.semimajor_sigma:.3f} x {psf.semiminor_sigma:.3f} px at {psf.orientation:.1f} deg"
+    )
+
+
+def _tell(camera: str, summaries: list[BlockSummary]) -> str:
+    rows, measured = sum(s.rows for s in summaries), sum(s.measured for s in summaries)
+    lines = [f"{camera}: {measured} of {rows} measurements have a flux"]
+    lines += [f"{camera}: unreadable: {reason}" for s in summaries for reason in s.unreadable]
+    return "\n".join(lines)
+
+
+def _forget(folder: Path, keep: str) -> None:
+    """Remove results that do not fit the settings any more."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != keep:
+            path.unlink()
+
+
+def _frames_digest(frames: pd.DataFrame) -> str:
+    columns = ["night", "camera", "frame", "hdu", "plane", "MJD", "BMJD", "size", "gain", "flags"]
+    names = frames["path"].map(lambda path: Path(path).name)
+    hashes = pd.util.hash_pandas_object(frames[columns].assign(name=names), index=False)
+    return f"{len(frames)} frames, {hashlib.sha256(np.sort(hashes.to_numpy()).tobytes()).hexdigest()[:16]}"
+
+
+def _catalog_digest(catalog: CameraCatalog) -> str:
+    numbers = catalog.alignment[["a11", "a12", "a13", "a21", "a22", "a23", "fwhm"]].to_numpy(np.float64)
+    psf = np.array([catalog.psf.semimajor_sigma, catalog.psf.semiminor_sigma, catalog.psf.orientation])
+    content = b"".join(np.ascontiguousarray(a, np.float64).tobytes() for a in (catalog.xy, psf, numbers))
+    return f"{len(catalog.xy)} sources, {hashlib.sha256(content).hexdigest()[:16]}"
+
+
+def callable_identity(function: Callable[..., Any] | None) -> str | None:
+    """Placeholder until the shared one lands."""
+    return None if function is None else repr(function)

@@ -1,0 +1,64 @@
+"""Imports point down only; ruff's banned-api keeps dask out of the kernels, this keeps the rooms in order."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "opticam_dask"
+
+RANKS = {
+    "errors": 0,
+    "types": 0,
+    "schema": 0,
+    "config": 0,
+    "kernels": 1,
+    "instrument": 2,
+    "shipping": 2,
+    "lazy": 3,
+    "io": 3,
+    "tables": 3,
+    "simulate": 3,
+    "testing": 3,
+    "workspace": 3,
+    "catalog": 4,
+    "photometers": 4,
+    "plotting": 4,
+    "cluster": 4,
+    "stages": 5,
+    "observation": 5,
+    "reducer": 6,
+    "demo": 7,
+    "cli": 8,
+}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def modules() -> list[Path]:
+    return [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("opticam_dask"):
+            parts = (node.module or "").split(".")
+            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {a.name.split(".")[1] for a in node.names if a.name.startswith("opticam_dask.")}
+    return found & set(RANKS)
+
+
+def test_every_room_has_a_rank() -> None:
+    assert {room(path) for path in modules()} == set(RANKS)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down_only(path: Path) -> None:
+    above = {name for name in imports(path) if RANKS[name] > RANKS[room(path)]}
+    assert not above, f"{path.name} imports from above: {above}"
