@@ -131,6 +131,7 @@ ALIGNMENT_COLUMNS: tuple[Column, ...] = (
     Column("fwhm", _f8, "pixel", "geometric mean FWHM of the stars"),
     Column("background", _f8, "adu / pixel", "median of the sky"),
     Column("background_rms", _f8, "adu / pixel", "scatter of the sky"),
+    Column("transparency", _f8, "", "median flux of the stars per second relative to the reference frame"),
     Column("status", _s, "", "aligned, predicted (from its neighbours), failed or unreadable"),
     Column("reason", _s, "", "why the frame was not aligned"),
 )
