@@ -6,7 +6,7 @@ import bz2
 import os
 import zlib
 from pathlib import Path
-from typing import IO, Literal, Self, cast
+from typing import IO, Any, Literal, Self, cast
 
 from isal import igzip, isal_zlib
 
@@ -17,7 +17,7 @@ Wrapping = Literal["plain", "gzip", "bzip2"]
 _MAGIC: dict[bytes, Wrapping] = {b"\x1f\x8b": "gzip", b"BZh": "bzip2"}
 _SKIP_BYTES = 1 << 20
 _GZIP_TRAILER = 4
-_STREAM_ERRORS: tuple[type[Exception], ...] = (EOFError, OSError, ValueError, zlib.error, isal_zlib.IsalError)
+_STREAM_ERRORS = (EOFError, OSError, ValueError, zlib.error, cast("type[Exception]", isal_zlib.error))
 
 
 class ByteStream:
@@ -97,7 +97,7 @@ class ByteStream:
             return self._fill(self._raw, target)
         if self.reach(offset) < offset:
             return 0
-        count = self._fill(self._stream(), target)
+        count = self._fill(self._stream(), target, gently=len(target) < _SKIP_BYTES)
         self._position += count
         return count
 
@@ -109,11 +109,17 @@ class ByteStream:
             self._rewind()
         scratch = memoryview(bytearray(min(_SKIP_BYTES, max(offset - self._position, 0))))
         while self._position < offset:
-            count = self._fill(self._stream(), scratch[: offset - self._position])
+            count = self._fill(self._stream(), scratch[: offset - self._position], gently=True)
             self._position += count
             if not count:
                 break
         return self._position
+
+    def held(self, offset: int) -> int:
+        """Bytes that can be had, counted up to ``offset``."""
+        if self.wrapping != "plain":
+            self._rewind()
+        return self.reach(offset)
 
     def check_end(self, padding: int) -> None:
         """Step over ``padding`` bytes; if the stream ends there its checksum is verified (see ``fault``)."""
@@ -132,10 +138,12 @@ class ByteStream:
         opener = igzip.open if self.wrapping == "gzip" else bz2.open
         self._inflated = cast("IO[bytes]", opener(self._raw, "rb"))
 
-    def _fill(self, stream: IO[bytes], target: memoryview) -> int:
+    def _fill(self, stream: Any, target: memoryview, *, gently: bool = False) -> int:
+        # Gently: one inflating step at a time, so that the bytes before a damaged place are not lost.
         count = 0
         try:
-            while count < len(target) and (found := stream.readinto(target[count:])):  # type: ignore[attr-defined]
+            read = stream.readinto1 if gently else stream.readinto
+            while count < len(target) and (found := read(target[count:])):
                 count += found
         except _STREAM_ERRORS as error:
             self.fault = (

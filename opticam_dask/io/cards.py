@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from typing import TYPE_CHECKING
 
 from opticam_dask.io.pixel_format import PixelFormat
@@ -16,10 +15,15 @@ _STRUCTURAL = re.compile(
     rb"(?:XTENSION|Z?BITPIX|Z?NAXIS\d{0,3}|PCOUNT|GCOUNT|BSCALE|BZERO|Z?BLANK|ZIMAGE) *\Z"
 )
 _VALUE = re.compile(rb"\s*(?:'((?:[^']|'')*)'|([^/]*))")
+_TEXT = r"'(?:[^']|'')*'"
+_COMMENT = r" *(?:/.*)?\Z"
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[EDed][+-]?\d+)?"
 _SOUND = re.compile(
-    r"(?:[A-Z0-9_-]{1,8} *= +(?:'(?:[^']|'')*'|[TF]|[+-]?(?:\d+\.?\d*|\.\d+)(?:[ED][+-]?\d+)?)? *(?:/.*)?"
-    r"|(?:COMMENT |HISTORY |CONTINUE|        ).*)\Z"
+    rf"(?:(?=.{{8}}= )[A-Z0-9_-]+ *= +(?:{_TEXT}|[TF]|{_NUMBER})?{_COMMENT}"
+    rf"|HIERARCH(?: +[A-Z0-9_-]+)+ *= *(?:{_TEXT}|[TF]|{_NUMBER}){_COMMENT}"
+    r"|(?:COMMENT |HISTORY |        ).*\Z)"
 )
+_LONG_TEXT = re.compile(rf"(?:.{{8}}= |CONTINUE) *{_TEXT}{_COMMENT}")
 _PRINTABLE = bytes(
     code if 32 <= code < 127 else (32 if code in (0, 9, 10, 13) else 63) for code in range(256)
 )
@@ -96,34 +100,31 @@ def image_header(raw: bytes) -> Header:
     from astropy.io.fits import Header
 
     text = raw.translate(_PRINTABLE).decode("ascii")
-    cards = (text[start : start + CARD].ljust(CARD) for start in range(0, len(text), CARD))
-    header = Header.fromstring("".join(card if _SOUND.match(card) else _mended(card) for card in cards))
+    header = Header.fromstring(
+        "".join(_mended([text[i : i + CARD].ljust(CARD) for i in range(0, len(text), CARD)]))
+    )
     if structure(raw).flag("ZIMAGE"):
         _as_image(header, structure(raw))
     return header
 
 
-def _mended(card: str) -> str:
-    from astropy.io.fits import Card
-    from astropy.io.fits.verify import VerifyError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            parsed = Card.fromstring(card)
-            parsed.verify("exception")
-            _ = parsed.value, parsed.comment
-    except (VerifyError, ValueError, Warning):
-        return _quoted(card)
-    return card
+def _mended(cards: list[str]) -> list[str]:
+    """Cards that astropy parses without complaint; no warning filter is touched: threads share them."""
+    sound: list[str] = []
+    for card in cards:
+        continued = (
+            card.startswith("CONTINUE") and sound and _LONG_TEXT.match(card) and _LONG_TEXT.match(sound[-1])
+        )
+        sound.append(card if continued or _SOUND.match(card) else _quoted(card))
+    return sound
 
 
 def _quoted(card: str) -> str:
-    keyword, _, value = card.partition("=")
-    if not re.fullmatch(r"[A-Z0-9_-]{1,8} *", keyword):
+    keyword, value = card[:8], card[8:]
+    if not re.fullmatch(r"[A-Z0-9_-]+ *", keyword) or not value.startswith("= "):
         return f"COMMENT {card}"[:CARD].ljust(CARD)
-    inner = value.partition("/")[0].strip().replace("'", "")
-    return f"{keyword.strip():8}= '{inner[: CARD - 12]}'".ljust(CARD)
+    inner = value[2:].partition("/")[0].strip().replace("'", "")
+    return f"{keyword}= '{inner[: CARD - 12]}'".ljust(CARD)
 
 
 def _as_image(header: Header, cards: Structure) -> None:

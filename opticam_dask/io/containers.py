@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opticam_dask.errors import FrameReadError
 from opticam_dask.io.byte_streams import ByteStream
@@ -92,15 +92,18 @@ def read_headers(path: str | os.PathLike[str]) -> list[HduHeader]:
         return walk(stream)
 
 
-def walk(stream: ByteStream, last: int = _MAX_HDUS) -> list[HduHeader]:
-    """Headers of an open file up to HDU ``last``; see `read_headers`. Stops early when nothing follows."""
-    found = [_first_header(stream)]
+def walk(stream: ByteStream, last: int = _MAX_HDUS, known: list[HduHeader] | None = None) -> list[HduHeader]:
+    """Headers of an open file up to HDU ``last``, going on from ``known``; see `read_headers`.
+
+    The walk ends early where nothing follows, and at the first HDU with a problem.
+    """
+    found = list(known) if known else [_first_header(stream)]
     while found[-1].hdu < last and not found[-1].problem:
         previous = found[-1]
         if stream.claims_size(previous.data_offset + previous.data_bytes, previous.data_end):
             break
         if problem := _shortage(stream, previous):
-            found[-1] = _with_problem(previous, problem)
+            found[-1] = replace(previous, problem=problem)
             break
         header = _next_header(stream, previous)
         if header is None:
@@ -183,8 +186,3 @@ def shortage_text(need: int, found: int, fault: str = "") -> str:
     """One line that says how many bytes of data are missing, and why if known."""
     why = f" ({fault})" if fault else ""
     return f"truncated: the data need {need} bytes, the file has {max(found, 0)}{why}"
-
-
-def _with_problem(header: HduHeader, problem: str) -> HduHeader:
-    known: dict[str, Any] = {name: getattr(header, name) for name in HduHeader.__dataclass_fields__}
-    return HduHeader(**known | {"problem": problem})

@@ -24,7 +24,8 @@ class PixelFormat:
     bscale, bzero : float
         Physical value = ``bzero + bscale * stored``.
     blank : int, optional
-        Stored integer that marks an undefined pixel (delivered as NaN).
+        Stored integer that marks an undefined pixel: delivered as NaN, so the pixels are floats then, also
+        those of the unsigned convention.
     """
 
     bitpix: int
@@ -52,16 +53,16 @@ class PixelFormat:
 
     @cached_property
     def dtype(self) -> np.dtype[Any]:
-        """Native type of the decoded pixels, as astropy chooses it."""
+        """Native type of the decoded pixels: astropy's choice, but for unsigned integers with BLANK."""
         if self.bitpix < 0 or not (self.is_scaled or self.blank is not None):
             return self.stored.newbyteorder("=")
-        if offset := self._offset_integer:
-            return np.dtype(offset)
+        if self._offset_integer and self.blank is None:
+            return np.dtype(self._offset_integer)
         return np.dtype("float64" if self.bitpix > 16 else "float32")
 
     def decode(self, stored: NDArray[Any], out: NDArray[Any]) -> None:
-        """Write the physical values of ``stored`` (as in the file) into ``out`` (of type ``dtype``)."""
-        if self._offset_integer:
+        """Write the physical values of ``stored`` (in either byte order) into ``out`` (of type ``dtype``)."""
+        if self.is_scaled and out.dtype.kind in "iu":
             _shift(stored, out)
             return
         out[...] = stored
@@ -77,5 +78,5 @@ def _shift(stored: NDArray[Any], out: NDArray[Any]) -> None:
     """Swap bytes and flip the sign bit: adding half the range to a two's-complement number."""
     bits = np.dtype(f"u{out.dtype.itemsize}")
     swapped = out.view(bits)
-    swapped[...] = stored.view(bits.newbyteorder(">"))
+    swapped[...] = stored.view(bits.newbyteorder(stored.dtype.byteorder))
     np.bitwise_xor(swapped, bits.type(1 << (8 * bits.itemsize - 1)), out=swapped)

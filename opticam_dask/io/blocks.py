@@ -1,0 +1,260 @@
+"""Blocks of frames: what one task reads, streams and measures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from dask import config
+from dask.base import normalize_token
+from dask.utils import parse_bytes
+from numpy.typing import NDArray
+
+from opticam_dask.errors import FrameReadError, InputError
+from opticam_dask.io.indexing import AxisIndex, Key, axis_index, axis_indices, drop_axes
+from opticam_dask.io.readers import FrameFile
+from opticam_dask.schema import FRAME_META
+from opticam_dask.types import Image
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_BLOCK_BYTES = "64MiB"
+
+
+@dataclass(frozen=True, eq=False)
+class FrameBlock:
+    """Consecutive accepted frames of one night and camera; holds where they are, never their pixels.
+
+    Parameters
+    ----------
+    night, camera, filter : str
+        Night (local date of the evening), camera ``'<arm>:<filter>'`` and filter.
+    shape : (ny, nx)
+        Shape of each frame.
+    dtype : str
+        Native numpy type of the pixels.
+    paths : tuple of str
+        File of each frame.
+    meta : ndarray of `opticam_dask.schema.FRAME_META`, shape (n,)
+        Numbers of each frame; ``hdu`` and ``plane`` place it in its file.
+    """
+
+    night: str
+    camera: str
+    filter: str
+    shape: tuple[int, int]
+    dtype: str
+    paths: tuple[str, ...]
+    meta: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def start(self) -> int:
+        """Number of the first frame within its night and camera."""
+        return int(self.meta["frame"][0])
+
+    @property
+    def stop(self) -> int:
+        """Number after that of the last frame."""
+        return int(self.meta["frame"][-1]) + 1
+
+    @property
+    def key(self) -> tuple[str, str, int, int]:
+        """(night, camera, start, stop): names the block's results."""
+        return self.night, self.camera, self.start, self.stop
+
+    def __dask_tokenize__(self) -> object:
+        return normalize_token(
+            (type(self).__name__, *self.key, self.filter, self.shape, self.dtype, self.paths, self.meta)
+        )
+
+    def select(self, index: Key) -> FrameBlock:
+        """Block of some of the frames: an integer (one frame), a slice, integers or a boolean mask."""
+        where = axis_index(index, len(self)).positions()
+        return replace(self, paths=tuple(self.paths[i] for i in where), meta=self.meta[where])
+
+    def read(self, key: Any = ()) -> Image:
+        """Decode frames, or a part of each.
+
+        Parameters
+        ----------
+        key : tuple of int, slice or sequence of int
+            Index over (time, y, x), each axis on its own; only what it selects is read.
+
+        Returns
+        -------
+        ndarray, shape (n, ny, nx) or what ``key`` leaves of it [adu]
+
+        Raises
+        ------
+        FrameReadError
+            For the first frame that cannot be read.
+        """
+        time, *part = axis_indices(key, (len(self), *self.shape))
+        out = np.empty((time.size, part[0].size, part[1].size), self.dtype)
+        if out.size:
+            with _Reader(self) as reader:
+                for image, position in zip(out, time.positions(), strict=True):
+                    reader.read_into(image, position, part[0], part[1])
+        return drop_axes(out, (time, *part))
+
+    def frames(self) -> Iterator[tuple[int, Image | FrameReadError]]:
+        """Decode one frame at a time.
+
+        Yields
+        ------
+        position : int
+            Position of the frame in the block.
+        image : ndarray, shape (ny, nx) [adu], or FrameReadError
+            The frame, in an array of its own, or why it cannot be read. Nothing is raised for a bad frame.
+        """
+        rows, columns = axis_indices((), self.shape)
+        with _Reader(self) as reader:
+            for position in range(len(self)):
+                image = np.empty(self.shape, self.dtype)
+                try:
+                    reader.read_into(image, position, rows, columns)
+                except FrameReadError as error:
+                    yield position, error
+                else:
+                    yield position, image
+
+
+class _Reader:
+    """Reads the frames of a block; the last file stays open, so a compressed cube is inflated once."""
+
+    def __init__(self, block: FrameBlock) -> None:
+        self._block = block
+        self._places = block.meta[["hdu", "plane"]].tolist()
+        self._file: FrameFile | None = None
+        self._open = ExitStack()
+
+    def __enter__(self) -> _Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def read_into(self, out: Image, position: int, rows: AxisIndex, columns: AxisIndex) -> None:
+        """Decode the frame at ``position`` into ``out``."""
+        hdu, plane = self._places[position]
+        read_frame(
+            self._file_of(self._block.paths[position]), self._block.shape, out, hdu, plane, rows, columns
+        )
+
+    def _file_of(self, path: str) -> FrameFile:
+        if self._file is None or self._file.path != path:
+            self._open.close()
+            self._file = None
+            self._file = self._open.enter_context(FrameFile(path))
+        return self._file
+
+
+def read_frame(
+    file: FrameFile,
+    shape: tuple[int, int],
+    out: Image,
+    hdu: int,
+    plane: int,
+    rows: AxisIndex,
+    columns: AxisIndex,
+) -> None:
+    """Decode one frame of an open file: every pixel of a block passes here.
+
+    Raises
+    ------
+    FrameReadError
+        If the frame cannot be read, or has no longer the shape or type the frame index says.
+    """
+    found = file.describe(hdu, plane).shape[-2:]
+    if found != tuple(shape):
+        detail = f"expected {shape[0]}x{shape[1]} pixels, the file has {found[0]}x{found[1]}: scan again"
+        raise FrameReadError(file.path, detail, hdu=hdu, plane=plane)
+    file.read_into(out, hdu, plane, rows, columns)
+
+
+def split_blocks(
+    frames: pd.DataFrame, block_bytes: int | str | None = None, frames_per_block: int | None = None
+) -> list[FrameBlock]:
+    """Cut the accepted frames of one camera into blocks.
+
+    Parameters
+    ----------
+    frames : DataFrame
+        Accepted rows of the frame index, of one camera; any order.
+    block_bytes : int or str, optional
+        Pixels of a block at most [byte], such as ``"64MiB"``; default: the dask configuration
+        ``opticam.block-bytes``. A block holds at least one frame.
+    frames_per_block : int, optional
+        Frames of a block instead.
+
+    Returns
+    -------
+    list of FrameBlock
+        In order of night and frame; no block holds frames of two nights.
+
+    Raises
+    ------
+    InputError
+        If the rows belong to several cameras or shapes, or a size is not positive.
+    """
+    if not len(frames):
+        return []
+    rows = frames.sort_values(["night", "frame"], kind="stable")
+    whole = _whole_block(rows)
+    size = _block_length(whole, block_bytes, frames_per_block)
+    nights = rows["night"].to_numpy()
+    edges = [0, *(np.flatnonzero(nights[1:] != nights[:-1]) + 1).tolist(), len(rows)]
+    cuts = [
+        (start, min(start + size, stop))
+        for first, stop in pairwise(edges)
+        for start in range(first, stop, size)
+    ]
+    return [
+        replace(
+            whole, night=str(nights[start]), paths=whole.paths[start:stop], meta=whole.meta[start:stop].copy()
+        )
+        for start, stop in cuts
+    ]
+
+
+def _whole_block(rows: pd.DataFrame) -> FrameBlock:
+    """All rows as one block (its night is set when it is cut)."""
+    one = {name: _only(rows, name) for name in ("camera", "filter", "shape", "dtype")}
+    meta = np.empty(len(rows), FRAME_META)
+    for name in FRAME_META.names or ():
+        meta[name] = rows[name].to_numpy()
+    ny, nx = (int(length) for length in one["shape"].split("x"))
+    return FrameBlock("", one["camera"], one["filter"], (ny, nx), one["dtype"], tuple(rows["path"]), meta)
+
+
+def _only(rows: pd.DataFrame, name: str) -> str:
+    values = rows[name].unique()
+    if len(values) != 1:
+        raise InputError(f"a block needs frames of one {name}, not of {', '.join(sorted(map(str, values)))}")
+    return str(values[0])
+
+
+def _block_length(block: FrameBlock, block_bytes: int | str | None, frames_per_block: int | None) -> int:
+    if frames_per_block is not None:
+        if frames_per_block < 1:
+            raise InputError(f"frames_per_block must be at least 1, not {frames_per_block}")
+        return int(frames_per_block)
+    budget = (
+        block_bytes if block_bytes is not None else config.get("opticam.block-bytes", DEFAULT_BLOCK_BYTES)
+    )
+    try:
+        available = parse_bytes(budget)
+    except ValueError as error:
+        raise InputError(f"block_bytes must be a size such as '64MiB', not {budget!r}") from error
+    if available < 1:
+        raise InputError(f"block_bytes must be positive, not {budget!r}")
+    frame_bytes = block.shape[0] * block.shape[1] * np.dtype(block.dtype).itemsize
+    return max(1, int(available // max(frame_bytes, 1)))
