@@ -1,0 +1,100 @@
+"""Cut-outs around sources: the only pixels of a frame that photometry reads."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numba import njit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from opticam_dask.types import XY, Image
+
+_BATCH_BYTES = 32 * 2**20
+
+
+class Ellipse(NamedTuple):
+    """Ellipse (or Gaussian) by its semi-axes [pixel] and the angle of the first [radian, ccw from +x]."""
+
+    semimajor: float
+    semiminor: float
+    orientation_rad: float
+
+    def half_extent(self, scale: float) -> tuple[float, float]:
+        """Half width and height of the box around the ellipse enlarged by ``scale`` [pixel]."""
+        cos, sin = math.cos(self.orientation_rad), math.sin(self.orientation_rad)
+        return (
+            scale * math.hypot(self.semimajor * cos, self.semiminor * sin),
+            scale * math.hypot(self.semimajor * sin, self.semiminor * cos),
+        )
+
+
+class Stamps(NamedTuple):
+    """Cut-outs of one size.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (n, height, width), float64 [adu]
+        NaN where a pixel is bad or lies off the frame.
+    xy : ndarray, shape (n, 2) [pixel]
+        The sources, in coordinates of their cut-outs.
+    corner : ndarray, shape (n, 2), int64
+        Column and row in the frame of each cut-out's first pixel.
+    shape : tuple of int
+        Rows and columns of the frame.
+    """
+
+    pixels: NDArray[np.float64]
+    xy: XY
+    corner: NDArray[np.int64]
+    shape: tuple[int, int]
+
+
+def stamp_batches(image: Image, xy: XY, half: tuple[float, float]) -> Iterator[tuple[slice, Stamps]]:
+    """Cut-outs that hold every pixel within ``half`` of the sources, some tens of MB at a time.
+
+    Parameters
+    ----------
+    image : ndarray, shape (ny, nx), uint16, float32 or float64
+        Frame.
+    xy : ndarray, shape (n, 2) [pixel]
+        Finite positions on or near the frame.
+    half : tuple of float
+        Half width and height to cover [pixel].
+
+    Yields
+    ------
+    rows : slice
+        Rows of ``xy`` in this batch.
+    stamps : Stamps
+        Their cut-outs.
+    """
+    half_x, half_y = (math.ceil(extent) + 1 for extent in half)
+    width, height = 2 * half_x + 1, 2 * half_y + 1
+    step = max(1, _BATCH_BYTES // (8 * width * height))
+    for start in range(0, len(xy), step):
+        rows = slice(start, min(start + step, len(xy)))
+        corner = np.floor(xy[rows] + 0.5).astype(np.int64) - np.array([half_x, half_y])
+        pixels = np.empty((len(corner), height, width))
+        _gather(image, corner, pixels)
+        yield rows, Stamps(pixels, xy[rows] - corner, corner, (image.shape[0], image.shape[1]))
+
+
+@njit(cache=True, nogil=True)
+def _gather(image, corner, pixels):  # type: ignore[no-untyped-def]
+    n_y, n_x = image.shape
+    n, height, width = pixels.shape
+    for k in range(n):
+        for j in range(height):
+            row = corner[k, 1] + j
+            for i in range(width):
+                column = corner[k, 0] + i
+                value = np.nan
+                if 0 <= row < n_y and 0 <= column < n_x:
+                    value = float(image[row, column])
+                pixels[k, j, i] = value if math.isfinite(value) else np.nan
