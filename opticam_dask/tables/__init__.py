@@ -1,1 +1,1 @@
-"""tables."""
+"""Tables on disk: the light-curve dataset, its CSV export, and the digest of its settings."""

@@ -1,0 +1,150 @@
+"""Digest of the settings a result was made with, so that a rerun knows whether it still holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+
+from opticam_dask.errors import InputError, SettingsChangedError
+from opticam_dask.tables.atomic import write_text
+
+_EXACT_INTEGERS = 2.0**53
+_ABSENT = object()
+
+
+def digest(settings: Mapping[str, Any]) -> str:
+    """SHA-256 of settings, equal for equal values in every process, machine and order of keys.
+
+    Parameters
+    ----------
+    settings : mapping
+        Nested mappings and sequences of str, bool, int, float, None, numpy scalars and
+        arrays, enums and paths. Tuples equal lists, and 5 equals 5.0.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits.
+
+    Raises
+    ------
+    InputError
+        If a value is of another type.
+    """
+    return hashlib.sha256(_json(canonical(settings)).encode()).hexdigest()
+
+
+def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """List the settings that differ, as ``photometer.radius: 4.0 -> 5.0``, sorted by dotted name."""
+    before, after = dict(_leaves(canonical(old))), dict(_leaves(canonical(new)))
+    names = sorted(before.keys() | after.keys())
+    pairs = ((name, _show(before.get(name, _ABSENT)), _show(after.get(name, _ABSENT))) for name in names)
+    return [f"{name}: {was} -> {now}" for name, was, now in pairs if was != now]
+
+
+def check_or_record(path: str | Path, settings: Mapping[str, Any], overwrite: bool = False) -> bool:
+    """Compare settings with those recorded beside the results, or record them.
+
+    Parameters
+    ----------
+    path : path
+        The JSON file of the recorded settings.
+    settings : mapping
+        Settings of this run.
+    overwrite : bool
+        Whether results made with other settings may be replaced.
+
+    Returns
+    -------
+    bool
+        True if results on disk were made with these settings and can be used; False if there are none, or
+        they are to be made again.
+
+    Raises
+    ------
+    SettingsChangedError
+        If the settings differ and ``overwrite`` is False; the message names them.
+    InputError
+        If the file cannot be read.
+    """
+    path = Path(path)
+    recorded = _read(path)
+    if recorded is not None and digest(recorded) == digest(settings):
+        return True
+    if recorded is not None and not overwrite:
+        differences = "; ".join(changed(recorded, settings))
+        raise SettingsChangedError(
+            f"{path.parent}: results there were made with other settings ({differences}); "
+            "use overwrite=True (--overwrite) to make them again, or another output directory"
+        )
+    write_text(path, json.dumps(canonical(settings), indent=2, sort_keys=True) + "\n")
+    return False
+
+
+def canonical(value: Any) -> Any:
+    """Plain JSON value of a setting; equal settings have equal ones.
+
+    Raises
+    ------
+    InputError
+        If the value, or one inside it, has no such form.
+    """
+    if isinstance(value, Mapping):
+        return {str(name): canonical(item) for name, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return canonical(value.tolist())
+    if isinstance(value, set | frozenset):
+        return sorted((canonical(item) for item in value), key=_json)
+    if isinstance(value, list | tuple):
+        return [canonical(item) for item in value]
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, PurePath):
+        return value.as_posix()
+    if isinstance(value, float):
+        # 5 and 5.0 are one setting to whoever typed them.
+        return int(value) if value.is_integer() and abs(value) < _EXACT_INTEGERS else float(value)
+    if value is None or isinstance(value, str | int):
+        return value
+    raise InputError(f"a setting of type {type(value).__name__} cannot be recorded: {value!r}")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _show(value: Any) -> str:
+    return "(absent)" if value is _ABSENT else _json(value)
+
+
+def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted names and values; a list counts as one value."""
+    if not isinstance(value, dict) or not value:
+        yield name, value
+        return
+    for key, item in value.items():
+        yield from _leaves(item, f"{name}.{key}" if name else key)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        recorded = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: cannot be read ({error}); delete it, with the results beside it"
+        ) from error
+    if not isinstance(recorded, dict):
+        raise InputError(f"{path}: does not hold settings; delete it, with the results beside it")
+    return recorded

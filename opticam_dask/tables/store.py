@@ -1,0 +1,199 @@
+"""Read the light-curve dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+
+from opticam_dask.errors import InputError
+from opticam_dask.schema import LIGHT_CURVES
+from opticam_dask.tables.parts import PARTITIONS
+
+if TYPE_CHECKING:
+    import dask.dataframe as dd
+    import pandas as pd
+
+_PARTITION_SCHEMA = pa.schema([LIGHT_CURVES.field(name).remove_metadata() for name in PARTITIONS])
+
+
+def dataset_root(out: str | Path, label: str) -> Path:
+    """Folder of the dataset of one photometer: ``out/lcs/<label>/light_curves``."""
+    return Path(out) / "lcs" / label / "light_curves"
+
+
+def labels(out: str | Path) -> list[str]:
+    """Labels of the photometers whose light curves are in an output directory, sorted.
+
+    Raises
+    ------
+    InputError
+        If the directory does not exist.
+    """
+    if not Path(out).is_dir():
+        raise InputError(f"{out}: no such directory; give the output directory of a reduction")
+    return sorted(path.parent.name for path in Path(out).glob("lcs/*/light_curves") if path.is_dir())
+
+
+def open_light_curves(out: str | Path, label: str | None = None) -> dd.DataFrame:
+    """Open the light curves of a reduction lazily, all nights and cameras.
+
+    Other programs read the dataset, ``root = "out/lcs/<label>/light_curves"``, as it is. These lines give
+    equal values and equal types (``night`` and ``camera`` strings)::
+
+        pandas    pd.read_parquet(root).astype({"night": "str", "camera": "str"})
+        pyarrow   pyarrow.dataset.dataset(root, partitioning="hive").to_table()
+        dask      dd.read_parquet(root).astype({"night": "str", "camera": "str"})
+        duckdb    duckdb.sql(f"FROM read_parquet('{root}/**/*.parquet', hive_types_autocast=false)")
+        polars    pl.read_parquet(root, try_parse_hive_dates=False)
+
+    Without the option each still reads every row and column, but pandas and dask call ``night`` and
+    ``camera`` categories, DuckDB and polars call ``night`` a date; pyarrow leaves the two out unless told
+    ``"hive"``.
+
+    Parameters
+    ----------
+    out : path
+        Output directory of the reduction.
+    label : str, optional
+        Photometer, such as ``optimal_annulus``; needed only where there are several.
+
+    Returns
+    -------
+    dask.dataframe.DataFrame
+        Columns of `opticam_dask.schema.LIGHT_CURVES`; a partition is one part or several. Flux is NaN only
+        with a flag that says why.
+
+    Raises
+    ------
+    InputError
+        If there are no light curves, none of this label, or several labels and none was named.
+    """
+    import dask.dataframe as dd
+
+    root = _root(out, label)
+    partitioning = {"flavor": "hive", "schema": _PARTITION_SCHEMA}
+    frame = dd.read_parquet(root, dataset={"partitioning": partitioning})
+    chosen: dd.DataFrame = frame[LIGHT_CURVES.names]
+    return chosen
+
+
+def light_curve(
+    out: str | Path,
+    *,
+    camera: str,
+    source: int,
+    label: str | None = None,
+    columns: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Light curve of one source over all nights, sorted by time.
+
+    Parameters
+    ----------
+    out : path
+        Output directory of the reduction.
+    camera : str
+        ``'<arm>:<filter>'``, such as ``1:g``.
+    source : int
+        ID in the camera's catalogue, from 1.
+    label : str, optional
+        Photometer; needed only where there are several.
+    columns : sequence of str, optional
+        Columns to read; by default all of `opticam_dask.schema.LIGHT_CURVES`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per frame. Flux is NaN only with a flag that says why.
+
+    Raises
+    ------
+    InputError
+        If the camera, the source or a column does not exist; the message lists those that do.
+    """
+    root = _root(out, label)
+    _check_choice("camera", camera, cameras(root), root)
+    names = list(columns) if columns is not None else LIGHT_CURVES.names
+    for name in names:
+        _check_choice("column", name, LIGHT_CURVES.names, root)
+    curve = read_rows(root, camera, [source], names)
+    if curve.num_rows == 0:
+        raise InputError(
+            f"{root}: no source {source} in camera {camera}; sources: {ranges(sources(root, camera))}"
+        )
+    table: pd.DataFrame = curve.to_pandas()
+    return table
+
+
+def read_rows(root: str | Path, camera: str, wanted: Iterable[int], columns: Sequence[str]) -> pa.Table:
+    """Rows of some sources of a camera over all nights, sorted by source and time."""
+    rows = open_dataset(root).filter((pc.field("camera") == camera) & pc.field("source").isin(list(wanted)))
+    order = [(name, "ascending") for name in ("source", "MJD", "night", "frame")]
+    read = list(dict.fromkeys([*columns, *(name for name, _ in order)]))
+    return rows.to_table(columns=read).sort_by(order).select(list(columns))
+
+
+def open_dataset(root: str | Path) -> pads.Dataset:
+    """Open the dataset with pyarrow, night and camera as strings."""
+    return pads.dataset(
+        root, partitioning=pads.partitioning(_PARTITION_SCHEMA, flavor="hive"), format="parquet"
+    )
+
+
+def cameras(root: str | Path) -> list[str]:
+    """Cameras with at least one part, sorted."""
+    folders = {path.parent.name for path in Path(root).glob("night=*/camera=*/part-*.parquet")}
+    return sorted(unquote(name.removeprefix("camera=")) for name in folders)
+
+
+def sources(root: str | Path, camera: str) -> list[int]:
+    """IDs of the sources of a camera, sorted."""
+    scan = open_dataset(root).scanner(columns=["source"], filter=pc.field("camera") == camera)
+    found: set[int] = set()
+    for batch in scan.to_batches():
+        found.update(pc.unique(batch.column("source")).to_pylist())
+    return sorted(found)
+
+
+def provenance(root: str | Path) -> dict[str, str]:
+    """Provenance stored in the first part; empty if the dataset has no part."""
+    for path in sorted(Path(root).glob("night=*/camera=*/part-*.parquet")):
+        metadata = pq.read_schema(path).metadata or {}
+        return {name.decode(): text.decode() for name, text in metadata.items()}
+    return {}
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Sorted numbers as text: ``1-4, 7``."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs) or "none"
+
+
+def _root(out: str | Path, label: str | None) -> Path:
+    available = labels(out)
+    if not available:
+        raise InputError(f"{out}: no light curves; run the photometry first")
+    if label is None and len(available) > 1:
+        raise InputError(f"{out}: several sets of light curves; choose label= from: {', '.join(available)}")
+    chosen = label or available[0]
+    _check_choice("label", chosen, available, out)
+    root = dataset_root(out, chosen)
+    if not cameras(root):
+        raise InputError(f"{root}: holds no light curves yet; run the photometry again to finish it")
+    return root
+
+
+def _check_choice(what: str, value: Any, available: Sequence[str], where: str | Path) -> None:
+    if value not in available:
+        raise InputError(f"{where}: no {what} {value!r}; there are: {', '.join(available)}")
