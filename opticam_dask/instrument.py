@@ -1,0 +1,345 @@
+"""Instruments: where the telescope stands, which cameras it feeds, and how their headers are to be read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+
+from opticam_dask.errors import InstrumentError
+from opticam_dask.instrument_rules import (
+    COMMON_KEYWORDS,
+    check_camera,
+    check_instrument,
+    read_mapping,
+    texts,
+    tidy_mapping,
+)
+
+if TYPE_CHECKING:
+    from opticam_dask.io.header_check import HeaderCheck
+
+Value: TypeAlias = str | int | float
+TimeConvention = Literal["start", "middle", "end"]
+RaUnit = Literal["hourangle", "deg"]
+CameraFrom = Literal["filter", "serial", "keyword"]
+LongitudeSign = Literal["east", "west"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CameraSpec:
+    """One camera (arm) of an instrument.
+
+    Parameters
+    ----------
+    name : str
+        Name of the arm, such as '1'; the camera of a frame is ``'<name>:<filter>'``.
+    filters : tuple of str
+        Filters this camera can have; empty for any.
+    serials : tuple of str
+        Serial numbers of the detector as headers spell them.
+    pixel_scale : float, optional
+        Scale [arcsec per unbinned pixel].
+    gain, read_noise, saturation, dark_current : float, optional
+        Gain [electron / adu], read noise [electron per unbinned pixel], saturation level [adu per pixel of
+        the frame] and dark current [electron / s per unbinned pixel]. A value given here replaces the header's.
+    digital_binning : bool
+        Whether pixels are binned after the read-out, as sCMOS detectors do: the read noise of a binned pixel
+        is then that of its pixels added in quadrature. CCDs bin on the chip and read once.
+
+    Raises
+    ------
+    InstrumentError
+        If a value is of the wrong type or out of range.
+    """
+
+    name: str
+    filters: tuple[str, ...] = ()
+    serials: tuple[str, ...] = ()
+    pixel_scale: float | None = None
+    gain: float | None = None
+    read_noise: float | None = None
+    saturation: float | None = None
+    dark_current: float | None = None
+    digital_binning: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("filters", "serials"):
+            object.__setattr__(self, name, texts(name, getattr(self, name)))
+        check_camera(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instrument:
+    """How to read the frames of one instrument.
+
+    Parameters
+    ----------
+    name : str
+        Name for reports.
+    longitude_deg, latitude_deg, height_m : float, optional
+        Site [degrees, degrees, m]. Without it BMJD is that of the Earth's centre (up to 21 ms off) and there
+        is no airmass.
+    longitude_sign : {'east', 'west'}
+        Direction in which ``longitude_deg`` is positive.
+    diameter_m : float, optional
+        Diameter of the telescope [m].
+    cameras : tuple of CameraSpec
+        Cameras; one named '1' that takes any filter unless given.
+    keywords : mapping of str to tuple of str
+        Header keywords per role, tried in order; roles that are not given use common keywords, an empty tuple
+        turns a role off. See ``opticam_dask.instrument_rules.ROLES``.
+    time_convention : {'start', 'middle', 'end'}
+        Point of the exposure that the time stamp tells.
+    ra_unit : {'hourangle', 'deg'}
+        Unit of a right ascension that is a plain number; sexagesimal text is in hours always.
+    camera_from : {'filter', 'serial', 'keyword'}
+        What tells the camera of a frame.
+    fixed : mapping of str to value
+        Values per role for what the header lacks. A header's value comes first; to overrule it, turn the
+        role's keywords off as well, or give the value in a CameraSpec.
+    placeholders : mapping of str to tuple of values
+        Values per keyword that mean nothing. Text matches text only and numbers only numbers: the string '0'
+        may be a placeholder where the number 0.0 is a position. Blank text always means nothing.
+    trust_airmass : bool
+        Whether to take the header's airmass; else it is computed from site, coordinates and time.
+
+    Raises
+    ------
+    InstrumentError
+        If a value is unknown, out of range, or contradicts another.
+
+    Notes
+    -----
+    Calling an instrument returns a changed copy: ``OPTICAM_MX(time_convention="middle")``; ``keywords``,
+    ``fixed`` and ``placeholders`` are merged, everything else is replaced.
+    """
+
+    name: str = "generic"
+    longitude_deg: float | None = None
+    latitude_deg: float | None = None
+    height_m: float | None = None
+    longitude_sign: LongitudeSign = "east"
+    diameter_m: float | None = None
+    cameras: tuple[CameraSpec, ...] = (CameraSpec(name="1"),)
+    keywords: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    time_convention: TimeConvention = "start"
+    ra_unit: RaUnit = "deg"
+    camera_from: CameraFrom = "filter"
+    fixed: Mapping[str, Value] = field(default_factory=dict, hash=False)
+    placeholders: Mapping[str, tuple[Value, ...]] = field(default_factory=dict, hash=False)
+    trust_airmass: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cameras", tuple(_camera(item) for item in self.cameras))
+        for name in ("keywords", "placeholders"):
+            object.__setattr__(self, name, tidy_mapping(name, getattr(self, name)))
+        object.__setattr__(self, "fixed", dict(self.fixed))
+        choices = {"time_convention": TimeConvention, "ra_unit": RaUnit, "camera_from": CameraFrom}
+        for name, allowed in (choices | {"longitude_sign": LongitudeSign}).items():
+            if getattr(self, name) not in get_args(allowed):
+                options = ", ".join(map(repr, get_args(allowed)))
+                raise InstrumentError(f"{name} must be one of {options}, not {getattr(self, name)!r}")
+        check_instrument(self)
+
+    def __call__(self, **overrides: Any) -> Instrument:
+        """Return a copy with some fields changed; mappings are merged."""
+        unknown = set(overrides) - {item.name for item in dataclasses.fields(self)}
+        if unknown:
+            raise InstrumentError(f"unknown key {', '.join(sorted(unknown))}: an Instrument has {_KEYS}")
+        for name in {"keywords", "fixed", "placeholders"} & set(overrides):
+            overrides[name] = {**getattr(self, name), **overrides[name]}
+        return dataclasses.replace(self, **overrides)
+
+    def __dask_tokenize__(self) -> str:
+        return json.dumps(self.to_dict(), sort_keys=True)
+
+    @property
+    def has_site(self) -> bool:
+        """Whether longitude and latitude are known."""
+        return self.longitude_deg is not None and self.latitude_deg is not None
+
+    @property
+    def east_longitude_deg(self) -> float:
+        """Longitude [degrees], positive to the east; 0 without a site."""
+        sign = -1.0 if self.longitude_sign == "west" else 1.0
+        return 0.0 if self.longitude_deg is None else sign * self.longitude_deg
+
+    def keywords_of(self, role: str) -> tuple[str, ...]:
+        """Header keywords of a role, in the order in which they are tried."""
+        return self.keywords.get(role, COMMON_KEYWORDS[role])
+
+    def camera(self, arm: str) -> CameraSpec | None:
+        """Camera of the name ``arm``, the part of a frame's camera before the colon; None if not listed."""
+        return next((camera for camera in self.cameras if camera.name == arm.partition(":")[0]), None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `from_dict` and the TOML or JSON files take them; what is None is left out."""
+        plain = json.loads(json.dumps(dataclasses.asdict(self)))
+        plain["cameras"] = [_given(camera) for camera in plain["cameras"]]
+        return _given(plain)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Instrument:
+        """Make an instrument of plain values; ``base`` may name a built-in instrument to start from.
+
+        Raises
+        ------
+        InstrumentError
+            Naming the key that is unknown or wrong.
+        """
+        own = dict(values)
+        base = own.pop("base", None)
+        if base is not None and base not in BUILT_IN:
+            raise InstrumentError(f"base {base!r} is unknown: choose {' or '.join(BUILT_IN)}")
+        return (BUILT_IN[base] if base is not None else cls())(**own)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Instrument:
+        """Read an instrument from a TOML or JSON file.
+
+        Raises
+        ------
+        InstrumentError
+            Naming the file, and the key that is unknown or wrong.
+        """
+        try:
+            return cls.from_dict(read_mapping(Path(path)))
+        except InstrumentError as error:
+            raise InstrumentError(f"{path}: {error}") from error
+
+    def check(self, file: str | Path) -> HeaderCheck:
+        """Say per role what a file's header gives, what is assumed, and what is missing.
+
+        Parameters
+        ----------
+        file : str or Path
+            One FITS file; its first image is looked at.
+
+        Returns
+        -------
+        HeaderCheck
+            Printable; ``missing`` lists the roles that keep the file from being used.
+
+        Raises
+        ------
+        FrameReadError
+            If the file is no readable FITS file.
+        """
+        from opticam_dask.io.header_check import check_header
+
+        return check_header(file, self)
+
+
+_KEYS = ", ".join(item.name for item in dataclasses.fields(Instrument))
+
+
+def _camera(item: CameraSpec | Mapping[str, Any]) -> CameraSpec:
+    if isinstance(item, CameraSpec):
+        return item
+    if not isinstance(item, Mapping):
+        raise InstrumentError(f"cameras must be CameraSpec or tables, not {item!r}")
+    known = [spec.name for spec in dataclasses.fields(CameraSpec)]
+    if unknown := set(item) - set(known):
+        raise InstrumentError(f"cameras: unknown key {', '.join(sorted(unknown))}; known are {', '.join(known)}")
+    if "name" not in item:
+        raise InstrumentError("cameras: a camera has no name")
+    return CameraSpec(**item)
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+OPTICAM_MX = Instrument(
+    name="OPTICAM-MX",
+    longitude_deg=-115.463611,
+    latitude_deg=31.044167,
+    height_m=2790.0,
+    diameter_m=2.1,
+    cameras=(
+        CameraSpec(
+            name="1",
+            filters=("u", "g"),
+            serials=("VSC-05535",),
+            pixel_scale=0.1397,
+            read_noise=1.1,
+            digital_binning=True,
+        ),
+        CameraSpec(
+            name="2",
+            filters=("r",),
+            serials=("VSC-05530",),
+            pixel_scale=0.1406,
+            read_noise=1.1,
+            digital_binning=True,
+        ),
+        CameraSpec(
+            name="3",
+            filters=("i", "z"),
+            serials=("VSC-05522",),
+            pixel_scale=0.1661,
+            read_noise=1.1,
+            digital_binning=True,
+        ),
+    ),
+    keywords={
+        "exposure": ("EXPOSURE",),
+        "gps": ("GPSTIME",),
+        "time": ("UT",),
+        "date": ("DATE-OBS",),
+        "filter": ("FILTER",),
+        "gain": ("GAIN",),
+        "read_noise": ("RDNOISE",),
+        "dark_current": ("DARKCURR",),
+        "saturation": ("SATLEVEL",),
+        "binning": ("BINNING",),
+        "binning_x": ("CCDXBIN",),
+        "binning_y": ("CCDYBIN",),
+        "ra": ("RA",),
+        "dec": ("DEC",),
+        "serial": ("SERIALN",),
+        "camera": ("INSTRUME",),
+        "image_type": ("IMGTYPE",),
+    },
+    ra_unit="hourangle",
+    placeholders={
+        "RA": ("0",),
+        "DEC": ("31",),
+        "JD": (0.0,),
+        "TSTART": (0.0,),
+        "TSTOP": (0.0,),
+        "UTMIDDLE": ("00:00:00.0000",),
+        "ST": ("00:00:00.0000",),
+        "CAM_TIME": ("0.000000",),
+        "INITTIME": ("",),
+        "CCDMODE": ("000 MHz",),
+        "TAIR": (99.9,),
+        "HUMIDITY": (99.9,),
+    },
+)
+"""OPTICAM on the 2.1 m telescope at OAN-SPM, Mexico; every value can be changed by calling it."""
+
+GENERIC = Instrument(name="generic", fixed={"filter": "clear", "gain": 1.0})
+"""Any camera: common keywords, one arm; without FILTER the filter is 'clear', without GAIN the gain is 1."""
+
+BUILT_IN: dict[str, Instrument] = {"OPTICAM_MX": OPTICAM_MX, "GENERIC": GENERIC}
+
+
+def get_instrument(name: str | Path) -> Instrument:
+    """Instrument by the name of a built-in one, or from a TOML or JSON file.
+
+    Raises
+    ------
+    InstrumentError
+        If there is neither.
+    """
+    built_in = BUILT_IN.get(str(name).upper().replace("-", "_"))
+    if built_in is not None:
+        return built_in
+    if not Path(name).is_file():
+        raise InstrumentError(f"{name}: neither a file nor a built-in instrument ({', '.join(BUILT_IN)})")
+    return Instrument.from_file(name)

@@ -1,0 +1,73 @@
+"""Traps of headers, named: what a reader should know before trusting a frame's numbers."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from opticam_dask.io.header_view import HeaderView
+
+if TYPE_CHECKING:
+    from astropy.io.fits import Header
+
+_TRAILING_BLANK = re.compile(r"= '(?:[^']|'')* '")
+_SHORTEST_TEXT = 8
+
+
+def header_notes(view: HeaderView) -> list[str]:
+    """Notes on one header, worded alike for like frames so that they can be counted."""
+    notes = [_unsigned(view), _placeholders(view), _blank(view), _same_everywhere(view), _airmass(view)]
+    notes += [_no_wcs(view)]
+    return [note for note in notes if note]
+
+
+def _unsigned(view: HeaderView) -> str:
+    if view.raw("BITPIX") == 16 and view.raw("BZERO") == 32768:
+        return "unsigned 16-bit pixels through BZERO 32768"
+    return ""
+
+
+def _placeholders(view: HeaderView) -> str:
+    met = []
+    for keyword in view.instrument.placeholders:
+        value = view.raw(keyword)
+        if value is not None and view.is_placeholder(keyword, value):
+            met.append(f"{keyword} {value!r}" if value != "" else f"{keyword} blank")
+    return f"placeholders, not used: {', '.join(met)}" if met else ""
+
+
+def _blank(view: HeaderView) -> str:
+    for role in ("gps", "time"):
+        for keyword in view.instrument.keywords_of(role):
+            if any(_ends_blank(header, keyword) for header in view.headers):
+                return f"{keyword} ends in a blank"
+    return ""
+
+
+def _ends_blank(header: Header, keyword: str) -> bool:
+    # Texts are padded to eight characters, so only longer ones can tell.
+    if keyword not in header or not isinstance(header[keyword], str) or len(header[keyword]) < _SHORTEST_TEXT:
+        return False
+    return _TRAILING_BLANK.search(header.cards[keyword].image[:80]) is not None
+
+
+def _same_everywhere(view: HeaderView) -> str:
+    instrument = view.instrument
+    found = view.in_header("camera")
+    if found is None or len(instrument.cameras) < 2 or instrument.camera_from == "keyword":
+        return ""
+    if instrument.camera(str(found.value)) is not None:
+        return ""
+    return f"{found} does not tell the cameras apart: camera from the {instrument.camera_from}"
+
+
+def _airmass(view: HeaderView) -> str:
+    keyword = next((k for k in (*view.instrument.keywords_of("airmass"), "AIRMASS") if view.raw(k) is not None), "")
+    if not keyword or view.instrument.trust_airmass:
+        return ""
+    return f"{keyword} of the header is not trusted: airmass is computed from site, coordinates and time"
+
+
+def _no_wcs(view: HeaderView) -> str:
+    has_wcs = view.raw("CTYPE1") is not None or view.raw("CRVAL1") is not None
+    return "" if has_wcs else "no WCS in the header"
