@@ -22,6 +22,7 @@ from opticam_dask.lazy.chunks import map_blocks_of_frames
 from opticam_dask.photometers.base import BasePhotometer
 from opticam_dask.plotting.catalogs import catalogs_figure
 from opticam_dask.plotting.style import save_figure, show_in_notebook
+from opticam_dask.shipping import by_value
 from opticam_dask.tables.digest import check_or_record
 from opticam_dask.tables.export_csv import export_camera
 from opticam_dask.tables.light_curves import BlockSummary, PhotometryPlan, align_blocks, measure_block
@@ -182,13 +183,14 @@ class PhotometryStage:
 
     def plan(self, catalog: CameraCatalog) -> PhotometryPlan:
         """Gather what every block of a camera is measured with."""
+        background = self.catalog_stage.background
         return PhotometryPlan(
             root=self.root.resolve(),
             xy=np.asarray(catalog.xy, np.float64),
             source=np.asarray(catalog.table["source"], np.int32),
             psf=catalog.psf,
-            photometer=self.photometer,
-            background=self.catalog_stage.background,
+            photometer=by_value(self.photometer),
+            background=background and by_value(background),
             box_size=box_size(catalog.stacked_image.shape[1]),
             provenance={**versions(), "label": self.label},
         )

@@ -26,6 +26,7 @@ RANKS = {
     "catalog": 4,
     "photometers": 4,
     "plotting": 4,
+    "runner": 3,
     "cluster": 4,
     "stages": 5,
     "observation": 5,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from opticam_dask.errors import FrameReadError
 from opticam_dask.io.blocks import FrameBlock
 from opticam_dask.schema import LIGHT_CURVES, MEASUREMENT, Flag
+from opticam_dask.shipping import Shipped
 from opticam_dask.tables.parts import write_part
 from opticam_dask.types import XY, Affine, Image, PsfModel
 
@@ -75,7 +76,7 @@ class PhotometryPlan:
     xy: XY
     source: NDArray[np.int32]
     psf: PsfModel
-    photometer: Measures
+    photometer: Shipped
     background: Any
     box_size: int
     provenance: dict[str, str] = field(default_factory=dict)
@@ -124,25 +125,28 @@ def measure_block(block: AlignedBlock, plan: PhotometryPlan) -> BlockSummary:
     """
     started = time.perf_counter()
     results = np.empty((len(block.frames), len(plan.xy)), MEASUREMENT)
+    photometer: Measures = plan.photometer.load()
     unreadable = []
     for i, image in block.frames.frames():
         if isinstance(image, FrameReadError):
             unreadable.append(str(image))
             results[i] = _nothing(len(plan.xy), Flag.UNREADABLE)
         else:
-            results[i] = _measure_frame(image, block, i, plan)
+            results[i] = _measure_frame(image, block, i, plan, photometer)
     write_part(rows_of(block, plan, results), plan.root, block.frames.key, plan.provenance)
     measured = int(np.isfinite(results["flux"]).sum())
     seconds = time.perf_counter() - started
     return BlockSummary(block.frames.key, results.size, measured, seconds, tuple(unreadable))
 
 
-def _measure_frame(image: Image, block: AlignedBlock, i: int, plan: PhotometryPlan) -> NDArray[Any]:
+def _measure_frame(
+    image: Image, block: AlignedBlock, i: int, plan: PhotometryPlan, photometer: Measures
+) -> NDArray[Any]:
     affine: Affine = block.affine[i]
-    if not np.isfinite(affine).all() or (block.flags[i] and not plan.photometer.forced):
+    if not np.isfinite(affine).all() or (block.flags[i] and not photometer.forced):
         return _nothing(len(plan.xy), Flag.NOT_ALIGNED)
     meta = block.frames.meta[i]
-    return plan.photometer.measure(
+    return photometer.measure(
         image,
         plan.xy @ affine[:, :2].T + affine[:, 2],
         plan.psf,

@@ -12,6 +12,7 @@ import pytest
 
 import opticam_dask as opticam
 from opticam_dask.schema import LIGHT_CURVE_KEY
+from opticam_dask.simulate import CameraSetup
 
 pytestmark = pytest.mark.cluster
 
@@ -26,7 +27,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
         semimajor_sigma=2.2,
         semiminor_sigma=1.6,
         orientation=37.0,
-        cadence_s={"g": 2.0, "r": 3.0},
+        cameras=(CameraSetup(filter="g", cadence_s=2.0), CameraSetup(filter="r", cadence_s=3.0)),
         drift_px_per_hour=(400.0, -250.0),
         rotation_deg_per_hour=20.0,
         seed=5,
@@ -81,6 +82,6 @@ def test_same_bits(
     data = shuffled(night) if engine.pop("shuffle", False) else night
     tables = reduce(data, tmp_path / "out", **engine)
     for label, table in tables.items():
-        assert table.drop(columns="x").shape[0] > 300
+        assert len(table) > 300
         pd.testing.assert_frame_equal(table, reference[label], check_exact=True)
         assert table["flux"].to_numpy().tobytes() == reference[label]["flux"].to_numpy().tobytes()
