@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -10,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from dask import config
-from dask.base import normalize_token
 from dask.utils import parse_bytes
 from numpy.typing import NDArray
 
@@ -70,10 +71,17 @@ class FrameBlock:
         """(night, camera, start, stop): names the block's results."""
         return self.night, self.camera, self.start, self.stop
 
-    def __dask_tokenize__(self) -> object:
-        return normalize_token(
-            (type(self).__name__, *self.key, self.filter, self.shape, self.dtype, self.paths, self.meta)
-        )
+    def __dask_tokenize__(self) -> tuple[str, str]:
+        words = (self.night, self.camera, self.filter, str(self.shape), self.dtype, *self.paths)
+        digest = hashlib.blake2b("\0".join(words).encode("utf-8", "surrogateescape"), digest_size=16)
+        digest.update(self.meta.tobytes())
+        return type(self).__name__, digest.hexdigest()
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        # Names and numbers of neighbouring frames are alike: packed, a million frames stay a few megabytes.
+        names = zlib.compress("\0".join(self.paths).encode("utf-8", "surrogateescape"), 1)
+        meta = zlib.compress(self.meta.tobytes(), 1)
+        return _unpacked, (self.night, self.camera, self.filter, self.shape, self.dtype, names, meta)
 
     def select(self, index: Key) -> FrameBlock:
         """Block of some of the frames: an integer (one frame), a slice, integers or a boolean mask."""
@@ -125,6 +133,16 @@ class FrameBlock:
                     yield position, error
                 else:
                     yield position, image
+
+
+def _unpacked(
+    night: str, camera: str, band: str, shape: tuple[int, int], dtype: str, names: bytes, meta: bytes
+) -> FrameBlock:
+    records = np.frombuffer(bytearray(zlib.decompress(meta)), FRAME_META)
+    text = zlib.decompress(names).decode("utf-8", "surrogateescape")
+    return FrameBlock(
+        night, camera, band, shape, dtype, tuple(text.split("\0")) if len(records) else (), records
+    )
 
 
 class _Reader:

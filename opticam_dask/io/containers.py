@@ -113,11 +113,11 @@ def walk(stream: ByteStream, last: int = _MAX_HDUS, known: list[HduHeader] | Non
 
 
 def _first_header(stream: ByteStream) -> HduHeader:
-    start = stream.read_at(0, CARD)
+    start = stream.read_at(0, BLOCK)
     if not start.startswith(b"SIMPLE"):
         found = stream.fault or f"it begins with {start[:12]!r}"
         raise FrameReadError(stream.path, f"not a FITS file: {found}")
-    raw, offset = _cards(stream, 0)
+    raw, offset = _cards(stream, 0, start)
     if raw is None:
         raise FrameReadError(stream.path, stream.fault or "truncated: the header has no END")
     try:
@@ -128,9 +128,10 @@ def _first_header(stream: ByteStream) -> HduHeader:
 
 def _next_header(stream: ByteStream, previous: HduHeader) -> HduHeader | None:
     hdu, start = previous.hdu + 1, previous.data_end
-    if stream.read_at(start, 8) != b"XTENSION":
+    first = stream.read_at(start, BLOCK)
+    if not first.startswith(b"XTENSION"):
         return None  # the end, or special records, which the standard tells readers to ignore
-    raw, offset = _cards(stream, start)
+    raw, offset = _cards(stream, start, first)
     if raw is None:
         return HduHeader(hdu, b"", (), start, 0, problem=stream.fault or "truncated: the header has no END")
     try:
@@ -139,17 +140,17 @@ def _next_header(stream: ByteStream, previous: HduHeader) -> HduHeader | None:
         return HduHeader(hdu, raw, (), offset, 0, problem=f"damaged header: {error}")
 
 
-def _cards(stream: ByteStream, offset: int) -> tuple[bytes | None, int]:
-    """Cards before END from ``offset`` on, and where the data start."""
+def _cards(stream: ByteStream, offset: int, block: bytes) -> tuple[bytes | None, int]:
+    """Cards before END from ``offset`` (where ``block`` was read) on, and where the data start."""
     blocks: list[bytes] = []
-    for number in range(_MAX_HEADER_BLOCKS):
-        block = stream.read_at(offset + number * BLOCK, BLOCK)
+    while len(blocks) < _MAX_HEADER_BLOCKS:
         for start in range(0, len(block) - 2, CARD):
             if block[start : start + 8].rstrip() == b"END":
-                return b"".join(blocks) + block[:start], offset + (number + 1) * BLOCK
+                return b"".join(blocks) + block[:start], offset + (len(blocks) + 1) * BLOCK
         if len(block) < BLOCK:
             break
         blocks.append(block)
+        block = stream.read_at(offset + len(blocks) * BLOCK, BLOCK)
     return None, offset
 
 

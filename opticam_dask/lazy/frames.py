@@ -1,0 +1,193 @@
+"""Lazy stacks of frames: one task per block, and only the frames and rows that are asked for are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, cast
+
+import dask.array as da
+import numpy as np
+from dask._task_spec import DataNode, Task
+from dask.array.core import getter
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph
+from numpy.typing import NDArray
+
+from opticam_dask.errors import InputError
+from opticam_dask.io.blocks import FrameBlock
+from opticam_dask.io.indexing import axis_indices, drop_axes
+from opticam_dask.types import Image
+
+_WHOLE = (slice(None),) * 3
+
+
+@dataclass(frozen=True, eq=False)
+class BlockPixels:
+    """Pixels of a block as an array-like of shape (time, y, x) that reads what is indexed.
+
+    Parameters
+    ----------
+    block : FrameBlock
+        Frames to read.
+    dtype : dtype
+        Type delivered; a float if a place is empty.
+    present : ndarray of bool, shape (n,), optional
+        Places along time that hold a frame of the block, in order; the others are NaN. Default: no gaps.
+    """
+
+    block: FrameBlock
+    dtype: np.dtype[Any]
+    present: NDArray[np.bool_] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(time, rows, columns)."""
+        return len(self.block) if self.present is None else self.present.size, *self.block.shape
+
+    def __getitem__(self, key: Any) -> Image:
+        if self.present is None:
+            return self.block.read(key)
+        time, rows, columns = axis_indices(key, self.shape)
+        places = np.asarray(time.positions(), np.intp)
+        out = np.full(
+            (time.size, rows.size, columns.size), np.nan if self.dtype.kind == "f" else 0, self.dtype
+        )
+        here = self.present[places]
+        if here.any():
+            frames = np.cumsum(self.present)[places[here]] - 1
+            out[here] = self.block.read((frames, rows.where, columns.where))
+        return drop_axes(out, (time, rows, columns))
+
+
+def frame_array(blocks: Sequence[FrameBlock]) -> da.Array:
+    """Stack blocks of one camera along time, lazily.
+
+    Parameters
+    ----------
+    blocks : sequence of FrameBlock
+        At least one; all of one shape and type of pixel.
+
+    Returns
+    -------
+    dask.array.Array, shape (time, y, x) [adu]
+        One chunk and one task per block, native pixels. Slices reach the reader: indexing with integers
+        and slices reads the frames and rows asked for. Lists and masks along time read whole blocks;
+        `take_frames` does not.
+
+    Raises
+    ------
+    InputError
+        If there is no block, or they differ in shape or type.
+    """
+    if not blocks:
+        raise InputError("no block of frames to stack")
+    return _stack([BlockPixels(block, np.dtype(block.dtype)) for block in blocks], tokenize(list(blocks)))
+
+
+def blocks_of(array: da.Array) -> list[FrameBlock] | None:
+    """Blocks behind an array that `frame_array` made; None once anything was done to it."""
+    layer: Any = cast("HighLevelGraph", array.dask).layers.get(array.name, {})
+    found = [_source(layer.get((array.name, number, 0, 0))) for number in range(array.numblocks[0])]
+    blocks = [source.block for source in found if isinstance(source, BlockPixels) and source.present is None]
+    return blocks if blocks and len(blocks) == len(found) else None
+
+
+def take_frames(array: da.Array, index: Any) -> da.Array:
+    """Pick frames with integers or a mask along time, reading no others.
+
+    Parameters
+    ----------
+    array : dask.array.Array, shape (time, y, x)
+        Stack made by `frame_array`; any other is indexed as dask does, block by block.
+    index : sequence of int or bool
+        Frames wanted, in any order.
+
+    Returns
+    -------
+    dask.array.Array, shape (n, y, x)
+    """
+    positions = np.arange(array.shape[0])[np.asarray(index)]
+    blocks = blocks_of(array)
+    if blocks is None or not positions.size:
+        return cast("da.Array", array[positions])
+    return frame_array([block.select(local) for block, local in _by_block(blocks, positions)])
+
+
+def place_frames(blocks: Sequence[FrameBlock], index: NDArray[np.intp], chunks: Sequence[int]) -> da.Array:
+    """Put frames in given places along time, lazily.
+
+    Parameters
+    ----------
+    blocks : sequence of FrameBlock
+        Frames, of one shape and type.
+    index : ndarray of int, shape (n,)
+        Number of the frame (counted through the blocks) in each place; -1 where there is none.
+    chunks : sequence of int
+        Places per chunk of the result.
+
+    Returns
+    -------
+    dask.array.Array, shape (n, y, x) [adu]
+        One task per chunk. If a place is empty its pixels are NaN, and integers become floats
+        (float32 up to 16 bits, else float64).
+    """
+    whole = _joined(blocks)
+    dtype = np.dtype(whole.dtype) if (index >= 0).all() else with_nan(np.dtype(whole.dtype))
+    edges = np.cumsum([0, *chunks])
+    parts = [index[first:stop] for first, stop in pairwise(edges)]
+    stack = [BlockPixels(whole.select(part[part >= 0]), dtype, part >= 0) for part in parts]
+    return _stack(stack, tokenize(list(blocks), index, tuple(chunks)))
+
+
+def with_nan(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Type that holds every value of ``dtype`` (integers beyond 2**53 rounded) and NaN."""
+    if dtype.kind == "f":
+        return dtype
+    return np.dtype("float32" if dtype.itemsize <= 2 else "float64")
+
+
+def _joined(blocks: Sequence[FrameBlock]) -> FrameBlock:
+    paths = tuple(path for block in blocks for path in block.paths)
+    return replace(blocks[0], paths=paths, meta=np.concatenate([block.meta for block in blocks]))
+
+
+def _by_block(
+    blocks: Sequence[FrameBlock], positions: NDArray[np.intp]
+) -> list[tuple[FrameBlock, NDArray[np.intp]]]:
+    """Blocks with the consecutive positions that fall into each, counted inside it."""
+    starts = np.cumsum([0, *map(len, blocks)])
+    owner = np.searchsorted(starts, positions, side="right") - 1
+    runs = np.split(positions, np.flatnonzero(np.diff(owner)) + 1)
+    owners = owner[np.cumsum([0, *map(len, runs[:-1])])]
+    return [(blocks[number], run - starts[number]) for number, run in zip(owners, runs, strict=True)]
+
+
+def _stack(chunks: Sequence[BlockPixels], token: str) -> da.Array:
+    """Dask array over chunks, in the form whose slices dask fuses into the read.
+
+    `dask.array.from_array` gives each chunk two tasks, and slices of those are not fused.
+    """
+    kinds = {(*chunk.block.shape, chunk.dtype) for chunk in chunks}
+    if len(kinds) > 1:
+        raise InputError(f"frames of several shapes or types cannot be stacked: {sorted(map(str, kinds))}")
+    ((ny, nx, dtype),) = kinds
+    name = f"opticam-frames-{token}"
+    keys = [(name, number, 0, 0) for number in range(len(chunks))]
+    graph: dict[Any, Any] = {
+        key: Task(key, getter, DataNode(None, chunk), DataNode(None, _WHOLE))
+        for key, chunk in zip(keys, chunks, strict=True)
+    }
+    return da.Array(
+        HighLevelGraph.from_collections(name, graph),
+        name,
+        chunks=(tuple(chunk.shape[0] for chunk in chunks), (ny,), (nx,)),
+        meta=np.empty((0, 0, 0), dtype),
+    )
+
+
+def _source(task: Any) -> Any:
+    if not isinstance(task, Task) or task.func is not getter:
+        return None
+    return getattr(task.args[0], "value", None)
