@@ -45,7 +45,7 @@ class CameraSpec:
         Scale [arcsec per unbinned pixel].
     gain, read_noise, saturation, dark_current : float, optional
         Gain [electron / adu], read noise [electron per unbinned pixel], saturation level [adu per pixel of
-        the frame] and dark current [electron / s per unbinned pixel]. A value given here replaces the header's.
+        the frame] and dark current [electron / s per unbinned pixel]. What is given here replaces the header's.
     digital_binning : bool
         Whether pixels are binned after the read-out, as sCMOS detectors do: the read noise of a binned pixel
         is then that of its pixels added in quadrature. CCDs bin on the chip and read once.
@@ -244,7 +244,9 @@ def _camera(item: CameraSpec | Mapping[str, Any]) -> CameraSpec:
         raise InstrumentError(f"cameras must be CameraSpec or tables, not {item!r}")
     known = [spec.name for spec in dataclasses.fields(CameraSpec)]
     if unknown := set(item) - set(known):
-        raise InstrumentError(f"cameras: unknown key {', '.join(sorted(unknown))}; known are {', '.join(known)}")
+        raise InstrumentError(
+            f"cameras: unknown key {', '.join(sorted(unknown))}; known are {', '.join(known)}"
+        )
     if "name" not in item:
         raise InstrumentError("cameras: a camera has no name")
     return CameraSpec(**item)

@@ -27,7 +27,9 @@ def unit_vectors(ra_deg: ArrayLike, dec_deg: ArrayLike) -> Floats:
     return np.stack([np.cos(dec) * np.cos(ra), np.cos(dec) * np.sin(ra), np.sin(dec)], axis=-1)
 
 
-def barycentric_mjd(mjd_utc: ArrayLike, ra_deg: ArrayLike, dec_deg: ArrayLike, instrument: Instrument) -> Floats:
+def barycentric_mjd(
+    mjd_utc: ArrayLike, ra_deg: ArrayLike, dec_deg: ArrayLike, instrument: Instrument
+) -> Floats:
     """Barycentric times of frames.
 
     Parameters
@@ -56,7 +58,9 @@ def barycentric_mjd(mjd_utc: ArrayLike, ra_deg: ArrayLike, dec_deg: ArrayLike, i
 
     times = np.asarray(mjd_utc, dtype=float)
     result = np.full(times.shape, np.nan)
-    good = np.isfinite(times) & np.isfinite(np.asarray(ra_deg, float)) & np.isfinite(np.asarray(dec_deg, float))
+    good = (
+        np.isfinite(times) & np.isfinite(np.asarray(ra_deg, float)) & np.isfinite(np.asarray(dec_deg, float))
+    )
     if not good.any():
         return result
     with offline_tables():
@@ -75,7 +79,9 @@ def _location(instrument: Instrument) -> EarthLocation:
     if not instrument.has_site or instrument.latitude_deg is None:
         return EarthLocation.from_geocentric(0.0, 0.0, 0.0, unit=u.m)
     return EarthLocation.from_geodetic(
-        instrument.east_longitude_deg * u.deg, instrument.latitude_deg * u.deg, (instrument.height_m or 0.0) * u.m
+        instrument.east_longitude_deg * u.deg,
+        instrument.latitude_deg * u.deg,
+        (instrument.height_m or 0.0) * u.m,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from glob import glob, has_magic
+from glob import has_magic
 from pathlib import Path
 from typing import TypeAlias
 
@@ -43,8 +43,8 @@ def find_files(source: Source, *, recursive: bool = False) -> list[str]:
         If a folder does not exist, or there is no FITS file.
     """
     single = isinstance(source, str | os.PathLike)
-    items = [os.fspath(source)] if single else [os.fspath(item) for item in source]  # type: ignore[union-attr,arg-type]
-    files = {os.path.abspath(path) for item in items for path in _expand(item, recursive, single)}
+    items = [os.fspath(item) for item in ([source] if isinstance(source, str | os.PathLike) else source)]
+    files = {path for item in items for path in _expand(item, recursive, single)}
     if not files:
         raise InputError(f"no FITS file in {_short(items)}: {_remedy(recursive)}")
     return sorted(files)
@@ -63,19 +63,28 @@ def _remedy(recursive: bool) -> str:
 def _expand(item: str, recursive: bool, single: bool) -> Iterator[str]:
     path = Path(item).expanduser()
     if path.is_dir():
-        yield from _walk(path, recursive)
+        yield from _walk(path.resolve(), recursive)
     elif has_magic(item) and not path.exists():
-        for match in glob(str(path), recursive=True):
-            yield from _walk(Path(match), recursive) if Path(match).is_dir() else _named(match)
+        for match in _matches(path):
+            yield from _walk(match.resolve(), recursive) if match.is_dir() else _named(match)
     elif single and not path.exists():
-        raise InputError(f"{item} does not exist: give a folder, a list of files, or a pattern such as 'night/*.fits'")
+        raise InputError(
+            f"{item} does not exist: give a folder, a list of files, or a pattern such as 'night/*.fits'"
+        )
     else:
-        yield from _named(str(path))
+        yield from _named(path)
 
 
-def _named(path: str) -> Iterator[str]:
-    if is_fits_name(path):
-        yield path
+def _matches(pattern: Path) -> Iterator[Path]:
+    parts = pattern.parts
+    fixed = next(number for number, part in enumerate(parts) if has_magic(part))
+    return Path(*parts[:fixed]).glob(str(Path(*parts[fixed:])))
+
+
+def _named(path: Path) -> Iterator[str]:
+    if is_fits_name(path.name):
+        # The folder is resolved, a link to a file keeps its name: as when the folder is walked.
+        yield str(path.parent.resolve() / path.name)
 
 
 def _walk(folder: Path, recursive: bool) -> Iterator[str]:

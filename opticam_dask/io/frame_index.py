@@ -148,7 +148,7 @@ def _joined(parts: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def accepted(frames: pd.DataFrame) -> pd.DataFrame:
-    """Accepted rows of a frame index."""
+    """Give the accepted rows of a frame index."""
     return frames[frames["status"] == "accepted"]
 
 

@@ -17,8 +17,8 @@ from opticam_dask.schema import FRAMES, Flag
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
 
-NO_COORDINATES = "no coordinates: BMJD and airmass are NaN; give target='hh:mm:ss dd:mm:ss'"
-POINTING = "BMJD and airmass use the header's pointing; give target= for the star's own coordinates"
+NO_COORDINATES = "no coordinates: BMJD and airmass are NaN, give target='hh:mm:ss dd:mm:ss'"
+POINTING = "BMJD and airmass use the header's pointing, give target= for the star's own coordinates"
 NO_SITE = "no site: BMJD is for the Earth's centre (up to 21 ms off), no airmass"
 WHOLE_SECONDS = "every time stamp is a whole second: times may be cut to seconds"
 DUPLICATE = "the time stamp is that of another frame of the camera"
@@ -32,9 +32,7 @@ def empty_frames() -> pd.DataFrame:
     return frames
 
 
-def planes_of(
-    records: pd.DataFrame | None, instrument: Instrument, target: SkyCoord | None
-) -> pd.DataFrame:
+def planes_of(records: pd.DataFrame | None, instrument: Instrument, target: SkyCoord | None) -> pd.DataFrame:
     """Rows of the frame index, one per plane, with all that depends on their own header alone.
 
     Parameters
@@ -58,7 +56,8 @@ def planes_of(
     _point(frames, instrument, target)
     frames["time_quality"] = ""
     frames["frame"] = -1
-    return frames[FRAMES.names]
+    rows: pd.DataFrame = frames[FRAMES.names]
+    return rows
 
 
 def _mid_times(frames: pd.DataFrame, instrument: Instrument) -> NDArray[np.float64]:
@@ -73,7 +72,7 @@ def _mid_times(frames: pd.DataFrame, instrument: Instrument) -> NDArray[np.float
 
 
 def nights(mjd: NDArray[np.float64], east_longitude_deg: float) -> NDArray[np.str_]:
-    """Local evening date, YYYY-MM-DD, of times [d]; empty where NaN. A night runs from noon to local mean noon."""
+    """Local evening date, YYYY-MM-DD, of times [d]; empty where NaN. Nights change at local mean noon."""
     days = np.floor(mjd + east_longitude_deg / 360.0 - 0.5)
     known = np.isfinite(days)
     dates = np.datetime64("1858-11-17") + np.where(known, days, 0).astype("timedelta64[D]")
@@ -128,7 +127,9 @@ def number_frames(frames: pd.DataFrame, instrument: Instrument) -> pd.DataFrame:
     bad = frames[~is_accepted].sort_values(["path", "hdu", "plane"], kind="stable")
     good["frame"] = good.groupby(["night", "camera"]).cumcount()
     bad["frame"] = -1
-    return _typed(pd.concat([good, bad], ignore_index=True) if len(bad) and len(good) else (good if len(good) else bad))
+    return _typed(
+        pd.concat([good, bad], ignore_index=True) if len(bad) and len(good) else (good if len(good) else bad)
+    )
 
 
 def _typed(frames: pd.DataFrame) -> pd.DataFrame:
@@ -166,15 +167,15 @@ def _reject_mixed(frames: pd.DataFrame) -> None:
     odd = good[(good["binning"] != binning) | (good["shape"] != shape)]
     if odd.empty:
         return
-    reasons = [
-        f"{MIXED}{row.camera}: {_layout(row.binning, row.shape)} instead of {_layout(binning[row.Index], shape[row.Index])}"
-        for row in odd.itertuples()
+    columns = (odd["camera"], odd["binning"], odd["shape"], binning[odd.index], shape[odd.index])
+    frames.loc[odd.index, "reason"] = [
+        f"{MIXED}{camera}: {_layout(*own)} instead of {_layout(*others)}"
+        for camera, *own, others in zip(*columns[:3], zip(*columns[3:], strict=True), strict=True)
     ]
-    frames.loc[odd.index, "reason"] = reasons
     frames.loc[odd.index, "status"] = "rejected"
 
 
-def _layout(binning: object, shape: object) -> str:
+def _layout(binning: str, shape: str) -> str:
     return f"{shape} pixels, binning {binning or 'unknown'}"
 
 

@@ -48,15 +48,15 @@ def serial_camera(view: HeaderView) -> CameraSpec | None:
 
 
 def _assumed(view: HeaderView, name: str) -> str:
-    return f"no {' or '.join(view.instrument.keywords_of('filter')) or 'filter keyword'}: filter {name!r} assumed"
+    keywords = " or ".join(view.instrument.keywords_of("filter")) or "filter keyword"
+    return f"no {keywords}: filter {name!r} assumed"
 
 
 def _name(found: Found, what: str) -> str:
     name = safe_name(str(found.value))
     if not name:
-        raise HeaderError(
-            f"{found.keyword} {str(found.value)[:40]!r} cannot name a {what}: use letters, digits and _ ' + . -"
-        )
+        text = f"{found.keyword} {str(found.value)[:40]!r}"
+        raise HeaderError(f"{text} cannot name a {what}: use letters, digits and _ ' + . -")
     return name
 
 
@@ -88,7 +88,9 @@ def _contradiction(
     if by_serial is None or by_serial.name == camera.name:
         return ()
     serial = view.find("serial")
-    return (f"{serial} belongs to camera {by_serial.name}, filter {name!r} to {camera.name}: filter believed",)
+    return (
+        f"{serial} belongs to camera {by_serial.name}, filter {name!r} to {camera.name}: filter believed",
+    )
 
 
 def _unknown_filter(instrument: Instrument, name: str) -> str:

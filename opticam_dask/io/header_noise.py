@@ -21,7 +21,7 @@ DETECTOR_ROLES = tuple(_UNITS)
 def detector_number(
     view: HeaderView, role: str, camera: CameraSpec, pixels_per_bin: int
 ) -> tuple[float, str]:
-    """Number that describes the detector, for one pixel of the frame.
+    """Find a number that describes the detector, for one pixel of the frame.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ _SHORTEST_TEXT = 8
 
 
 def header_notes(view: HeaderView) -> list[str]:
-    """Notes on one header, worded alike for like frames so that they can be counted."""
+    """List notes on one header, worded alike for like frames so that they can be counted."""
     notes = [_unsigned(view), _placeholders(view), _blank(view), _same_everywhere(view), _airmass(view)]
     notes += [_no_wcs(view)]
     return [note for note in notes if note]
@@ -62,7 +62,9 @@ def _same_everywhere(view: HeaderView) -> str:
 
 
 def _airmass(view: HeaderView) -> str:
-    keyword = next((k for k in (*view.instrument.keywords_of("airmass"), "AIRMASS") if view.raw(k) is not None), "")
+    keyword = next(
+        (k for k in (*view.instrument.keywords_of("airmass"), "AIRMASS") if view.raw(k) is not None), ""
+    )
     if not keyword or view.instrument.trust_airmass:
         return ""
     return f"{keyword} of the header is not trusted: airmass is computed from site, coordinates and time"

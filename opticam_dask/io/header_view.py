@@ -101,7 +101,8 @@ class HeaderView:
         """One line that says a role is missing and how to give it."""
         keywords = self.instrument.keywords_of(role)
         names = " or ".join(keywords) if keywords else role
-        return f"missing {names}; give it with fixed={{'{role}': ...}} or name its keyword with keywords={{'{role}': ...}}"
+        keyword = f"name its keyword with keywords={{'{role}': ...}}"
+        return f"missing {names}; give it with fixed={{'{role}': ...}} or {keyword}"
 
 
 def binning(view: HeaderView) -> tuple[str, str]:
@@ -125,5 +126,15 @@ def not_science(view: HeaderView) -> str:
     if found is None:
         return ""
     words = set(re.findall(r"[a-z]+", str(found.value).lower()))
-    calibration = words & {"flat", "flats", "bias", "zero", "dark", "darks", "skyflat", "domeflat", "flatfield"}
+    calibration = words & {
+        "flat",
+        "flats",
+        "bias",
+        "zero",
+        "dark",
+        "darks",
+        "skyflat",
+        "domeflat",
+        "flatfield",
+    }
     return f"not a science frame: {found.keyword} is {found.value!r}" if calibration else ""

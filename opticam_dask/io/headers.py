@@ -69,7 +69,7 @@ def scan_headers(paths: Sequence[str], instrument: Instrument) -> pd.DataFrame:
 
 
 def file_records(path: str, instrument: Instrument) -> list[Record]:
-    """Records of one file, at least one."""
+    """Make the records of one file, at least one."""
     place: Record = {"path": path, "size": 0, "mtime_ns": 0}
     try:
         status = Path(path).stat()
@@ -108,11 +108,12 @@ def _fill(record: Record, hdu: HduHeader, view: HeaderView) -> None:
     _fill_times(record, view)
     record["ra"], record["dec"], note = pointing(view)
     more = _fill_detector(record, view, camera)
-    record["notes"] = NOTE_SEPARATOR.join(filter(None, [*notes, note, *more, *header_notes(view)]))
+    every = filter(None, [*notes, note, *more, *header_notes(view)])
+    record["notes"] = NOTE_SEPARATOR.join(text.replace(NOTE_SEPARATOR, ", ") for text in every)
 
 
 def _geometry(shape: tuple[int, ...]) -> tuple[int, str]:
-    """Number of planes and 'rows x columns'; leading axes of length 1 do not count."""
+    """Count planes and name 'rows x columns'; leading axes of length 1 do not count."""
     axes = list(shape)
     while len(axes) > 3 and axes[0] == 1:
         axes.pop(0)

@@ -82,8 +82,9 @@ def _values(view: HeaderView, role: str) -> Iterator[Found]:
 
 
 def _no_stamp(view: HeaderView) -> str:
-    keywords = [keyword for role in ("gps", "time", "mjd") for keyword in view.instrument.keywords_of(role)]
-    return f"missing time stamp: none of {', '.join(keywords)} is given; name its keyword with keywords={{'time': ...}}"
+    tried = [keyword for role in ("gps", "time", "mjd") for keyword in view.instrument.keywords_of(role)]
+    remedy = "name its keyword with keywords={'time': ...}"
+    return f"missing time stamp: none of {', '.join(tried)} is given; {remedy}"
 
 
 def _stamp(view: HeaderView, found: Found, *, gps: bool) -> Stamp | None:
