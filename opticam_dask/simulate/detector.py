@@ -99,6 +99,9 @@ def _digitise(scene: Scene, image: Floats) -> NDArray[np.generic]:
     if scene.dtype == "uint16":
         np.rint(image, out=image)
         np.clip(image, 0.0, 65535.0, out=image)
+    elif scene.quantum > 0:
+        np.rint(np.divide(image, scene.quantum, out=image), out=image)
+        image *= scene.quantum
     return image.astype(scene.dtype, copy=False)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from isal import igzip
 from numpy.typing import NDArray
 
+from opticam_dask.errors import OpticamError
 from opticam_dask.simulate.headers import Cards, Value
 
 BLOCK = 2880
@@ -39,10 +39,21 @@ def fits_bytes(image: NDArray[np.generic], cards: Cards, compression: str) -> by
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file beside its place and rename it, so that a half-written one never has its name."""
+    """Write a file beside its place and rename it, so that a half-written one never has its name.
+
+    Raises
+    ------
+    OpticamError
+        If the disk does not take it.
+    """
     beside = path.with_name(f".{path.name}.tmp")
-    beside.write_bytes(content)
-    os.replace(beside, path)  # noqa: PTH105 - one atomic call, as elsewhere
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    except OSError as error:
+        raise OpticamError(
+            f"{path}: cannot write ({error.strerror}); free space or choose another folder"
+        ) from error
 
 
 def card(keyword: str, value: Value) -> str:

@@ -14,6 +14,7 @@ Cards = list[tuple[str, Value]]
 
 SERIAL_OF_ARM = {1: "VSC-05535", 2: "VSC-05530", 3: "VSC-05522"}
 SATURATION = 32302
+COMPRESSION_SUFFIX = {"none": "", "gz": ".gz", "fz": ".fz"}
 AIRMASS = 1.1669904966293
 FIRST_NUMBER = 200_000_000
 MJD_EPOCH = np.datetime64("1858-11-17", "ms")
@@ -59,7 +60,7 @@ def file_name(scene: Scene, run: CameraRun, row: int) -> str:
 def suffix(scene: Scene) -> str:
     """Suffix of the files of a scene."""
     stem = ".fit" if scene.header_style == "opticam" else ".fits"
-    return stem + {"none": "", "gz": ".gz", "fz": ".fz"}[scene.compression]
+    return stem + COMPRESSION_SUFFIX[scene.compression]
 
 
 def cards(scene: Scene, exposure: Exposure) -> Cards:

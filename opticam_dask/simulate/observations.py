@@ -11,7 +11,7 @@ from pathlib import Path
 
 from opticam_dask.errors import InputError
 from opticam_dask.simulate.frames import CameraFrames, camera_frames
-from opticam_dask.simulate.headers import suffix
+from opticam_dask.simulate.headers import COMPRESSION_SUFFIX
 from opticam_dask.simulate.scene import Scene
 from opticam_dask.simulate.truth import TRUTH_NAME, read_scene, scene_json, truth_files, write_truth
 
@@ -85,11 +85,15 @@ def simulate_night(
         If the folder cannot be used, or holds frames of another scene and ``overwrite`` is false.
     """
     directory = make_directory(out_directory)
-    scene = _settle(scene, directory, overwrite)
+    truth = directory / TRUTH_NAME
+    old = None if overwrite else read_scene(truth)
+    scene = _settle(scene, old, directory)
     cameras = [camera_frames(scene, camera) for camera in scene.cameras]
     names = [[frames.name(row) for row in range(len(frames))] for frames in cameras]
-    present = _present(directory, {name for group in names for name in group}, overwrite)
-    truth = directory / TRUTH_NAME
+    wanted = {name for group in names for name in group}
+    if overwrite:
+        _remove(directory, wanted)
+    present = _present(directory, wanted, known=old is not None)
     write_truth(truth, scene, cameras[0].stars, [(frames.run, frames.detector) for frames in cameras])
     todo = [
         (frames, row)
@@ -149,7 +153,7 @@ def simulate_flats(
             f"n_flats, level and exposure_s must be above 0, not {n_flats}, {level}, {exposure_s}"
         )
     directory = make_directory(out_directory)
-    ending = suffix(scene).replace(".fits", ".fit").replace(".fit", ".fits")
+    ending = ".fits" + COMPRESSION_SUFFIX[scene.compression]
     paths, jobs = [], []
     for camera in scene.cameras:
         frames = camera_frames(scene, camera)
@@ -207,14 +211,13 @@ def _flat_job(frames: CameraFrames, number: int, path: Path, level: float, expos
     return lambda: frames.write_flat(number, path, level=level, exposure_s=exposure_s)
 
 
-def _settle(scene: Scene, directory: Path, overwrite: bool) -> Scene:
+def _settle(scene: Scene, old: Scene | None, directory: Path) -> Scene:
     """Scene to make: a longer one already there is kept, a different one is refused."""
-    truth = directory / TRUTH_NAME
-    old = None if overwrite else read_scene(truth)
     if old is None:
         return scene
     if scene.seeing_change == 0:  # only the seeing depends on the length of the night
         scene = dataclasses.replace(scene, n_frames=max(scene.n_frames, old.n_frames))
+        old = dataclasses.replace(old, n_frames=scene.n_frames)
     if scene_json(scene) != scene_json(old):
         changed = [
             f.name for f in dataclasses.fields(scene) if getattr(scene, f.name) != getattr(old, f.name)
@@ -226,16 +229,18 @@ def _settle(scene: Scene, directory: Path, overwrite: bool) -> Scene:
     return scene
 
 
-def _present(directory: Path, wanted: set[str], overwrite: bool) -> set[str]:
-    """Frames that need not be made again; with ``overwrite`` those of an old scene go."""
+def _remove(directory: Path, wanted: set[str]) -> None:
+    """Remove the frames to be made again, and those of an old simulation; other files stay."""
     truth = directory / TRUTH_NAME
+    old = truth_files(truth) if read_scene(truth) is not None else set()
+    for name in old | wanted:
+        (directory / Path(name).name).unlink(missing_ok=True)
+
+
+def _present(directory: Path, wanted: set[str], known: bool) -> set[str]:
+    """Frames that stand there already; of an unknown origin they are refused."""
     present = {entry.name for entry in os.scandir(directory)} & wanted
-    if overwrite:
-        if read_scene(truth) is not None:
-            for name in truth_files(truth):
-                (directory / Path(name).name).unlink(missing_ok=True)
-        return set()
-    if present and not truth.exists():
+    if present and not known:
         raise InputError(
             f"{directory / min(present)}: not known to come from this simulation; "
             "pass overwrite=True or choose another folder"

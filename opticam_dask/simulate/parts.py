@@ -51,7 +51,7 @@ class CameraSetup:
     def __post_init__(self) -> None:
         if not isinstance(self.filter, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", self.filter):
             raise InputError(f"filter must be letters and digits, not {self.filter!r}")
-        checks.positive(self, "cadence_s")
+        checks.number(self, "cadence_s", 0.001)
         checks.number(self, "start_offset_s")
         checks.optional(self, "exposure_s", 0.0)
         checks.number(self, "dropped_fraction", 0.0, 1.0)

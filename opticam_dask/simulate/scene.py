@@ -105,6 +105,8 @@ class Scene:
         Fraction of the light lost in the middle of one.
     dtype : {'uint16', 'float32', 'float64'}
         Pixels of the files. 'uint16' is rounded and cut at 0 and 65535.
+    quantum : float
+        Float pixels are rounded to multiples of this, which makes them compress well; 0 for not [adu].
     compression : {'none', 'gz', 'fz'}
         Of the files. 'fz' is Rice for 'uint16', lossless GZIP_2 for floats.
     header_style : {'opticam', 'plain'}
@@ -166,6 +168,7 @@ class Scene:
     dust_spots: int = 0
     dust_depth: float = 0.1
     dtype: str = "uint16"
+    quantum: float = 0.0
     compression: str = "gz"
     header_style: str = "opticam"
     pointing: tuple[float, float] | None = None

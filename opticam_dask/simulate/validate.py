@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,7 @@ _AT_LEAST_ZERO = (
     "read_noise",
     "dark_current",
     "bias",
+    "quantum",
     "jitter_px",
     "hot_pixel_level",
     "cosmic_rays",
@@ -143,12 +145,16 @@ def _check_psf_and_sky(scene: Scene) -> None:
 
 
 def _check_time(scene: Scene) -> None:
+    start = scene.start
+    if isinstance(start, datetime):  # as a TOML table gives it
+        start = (start.astimezone(UTC) if start.tzinfo else start).replace(tzinfo=None).isoformat()
+        checks.freeze(scene, "start", start)
     try:
-        start = np.datetime64(scene.start, "ms")
-    except (TypeError, ValueError):
-        start = np.datetime64("NaT", "ms")
-    if np.isnat(start):
-        raise InputError(f"start must be a UTC time such as 2024-01-01T00:00:00, not {scene.start!r}")
+        known = isinstance(start, str) and len(start) >= 10 and not np.isnat(np.datetime64(start, "ms"))
+    except ValueError:
+        known = False
+    if not known:
+        raise InputError(f"start must be a UTC time such as 2024-01-01T00:00:00, not {start!r}")
 
 
 def scene_values(options: Mapping[str, Any], kind: type) -> dict[str, Any]:
