@@ -1,1 +1,1 @@
-"""catalog."""
+"""Catalogues: alignment, stacking, source finding, and their files."""

@@ -25,7 +25,7 @@ def fixed_point_scale(limit: float, n_frames: int) -> float:
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[misc]
 def _add(
-    image: Any, level: float, a: Any, bad: Any, scale: float, limit: float, total: Any, count: Any
+    image: Any, level: float, a: Any, scale: float, limit: float, total: Any, count: Any
 ) -> None:
     ny, nx = image.shape
     rows, columns = total.shape
@@ -41,13 +41,13 @@ def _add(
             value = 0.0
             # a pixel of no weight must not spoil the sum: 0 x NaN is NaN
             if u < 1.0 and v < 1.0:
-                value += (1.0 - u) * (1.0 - v) * (np.nan if bad[y0, x0] else float(image[y0, x0]))
+                value += (1.0 - u) * (1.0 - v) * float(image[y0, x0])
             if u > 0.0:
-                value += u * (1.0 - v) * (np.nan if bad[y0, x1] else float(image[y0, x1]))
+                value += u * (1.0 - v) * float(image[y0, x1])
             if v > 0.0:
-                value += (1.0 - u) * v * (np.nan if bad[y1, x0] else float(image[y1, x0]))
+                value += (1.0 - u) * v * float(image[y1, x0])
             if u > 0.0 and v > 0.0:
-                value += u * v * (np.nan if bad[y1, x1] else float(image[y1, x1]))
+                value += u * v * float(image[y1, x1])
             value -= level
             if np.isfinite(value):
                 value = min(max(value, -limit), limit)
@@ -59,7 +59,6 @@ def add_frame(
     image: Image,
     level: float,
     affine: Affine,
-    bad: NDArray[np.bool_],
     total: NDArray[np.int64],
     count: NDArray[np.int32],
     *,
@@ -71,13 +70,11 @@ def add_frame(
     Parameters
     ----------
     image : ndarray, shape (ny, nx) [adu]
-        uint16, float32 or float64; NaN marks a bad pixel.
+        uint16, float32 or float64; NaN marks a bad pixel, which spoils only the pixels it contributes to.
     level : float
         Sky to subtract [adu].
     affine : ndarray, shape (2, 3)
         From the reference into the frame.
-    bad : ndarray of bool, shape (ny, nx)
-        Pixels to leave out, beside those that are not finite.
     total : ndarray of int64, shape (rows, columns)
         Sum, in units of ``1 / scale`` counts; changed in place.
     count : ndarray of int32, shape (rows, columns)
@@ -85,7 +82,7 @@ def add_frame(
     scale, limit : float
         Fixed-point scale, see `fixed_point_scale`, and the largest value kept; the rest is clipped.
     """
-    _add(image, float(level), np.asarray(affine, np.float64), bad, float(scale), float(limit), total, count)
+    _add(image, float(level), np.asarray(affine, np.float64), float(scale), float(limit), total, count)
 
 
 def mean_image(

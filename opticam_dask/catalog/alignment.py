@@ -1,0 +1,79 @@
+"""The alignment table: what every frame's row says in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opticam_dask.catalog.interpolate import TransformTrack
+from opticam_dask.catalog.order import FrameOrder
+from opticam_dask.catalog.tracking import ALIGNED, FAILED, Partial
+from opticam_dask.schema import ALIGNMENT, ALIGNMENT_COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from opticam_dask.io.blocks import FrameBlock
+
+_STATUS = np.array(["aligned", "failed", "unreadable"], dtype=object)
+AFFINE_COLUMNS = ("a11", "a12", "a13", "a21", "a22", "a23")
+
+
+def alignment_table(blocks: Sequence[FrameBlock], order: FrameOrder, partial: Partial) -> pd.DataFrame:
+    """Table of `schema.ALIGNMENT_COLUMNS`, one row per frame in order of night and frame.
+
+    Frames that failed get the transform of their aligned neighbours in time and the status
+    ``predicted``; the reason stays.
+    """
+    rows = partial.rows[np.argsort(partial.rows["position"], kind="stable")]
+    mjd = np.concatenate([block.meta["MJD"] for block in blocks])
+    affine, predicted = _completed(rows, mjd)
+    status = _STATUS[rows["status"]]
+    status[predicted] = "predicted"
+    columns = {
+        "night": np.repeat([block.night for block in blocks], [len(block) for block in blocks]),
+        "camera": np.full(len(rows), blocks[0].camera, dtype=object),
+        "frame": np.concatenate([block.meta["frame"] for block in blocks]),
+        "MJD": mjd,
+        **dict(zip(AFFINE_COLUMNS, affine.reshape(-1, 6).T, strict=True)),
+        **{name: rows[name] for name in _MEASURED},
+        "status": status,
+        "reason": _reasons(rows["position"], partial.reasons),
+    }
+    return typed(columns)
+
+
+_MEASURED = ("n_matched", "residual", "fwhm", "background", "background_rms", "transparency")
+
+
+def typed(columns: dict[str, NDArray[np.generic]]) -> pd.DataFrame:
+    """DataFrame with the columns of the schema, in its order and its types (strings as objects)."""
+    import pandas as pd
+
+    series = {
+        c.name: pd.Series(columns[c.name], dtype=ALIGNMENT.field(c.name).type.to_pandas_dtype())
+        for c in ALIGNMENT_COLUMNS
+    }
+    return pd.DataFrame(series)
+
+
+def _completed(
+    rows: NDArray[np.void], mjd: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Transforms of all frames, and which were predicted."""
+    good, affine = rows["status"] == ALIGNED, rows["affine"].copy()
+    track = TransformTrack(rows["position"][good], mjd[good], affine[good])
+    lost = rows["status"] == FAILED
+    affine[lost] = track.predict(rows["position"][lost], mjd[lost])
+    return affine, lost & np.isfinite(affine).all(axis=(1, 2))
+
+
+def _reasons(position: NDArray[np.int64], reasons: dict[int, str]) -> NDArray[np.object_]:
+    column = np.full(len(position), "", dtype=object)
+    if reasons:
+        at = np.searchsorted(position, np.fromiter(reasons, np.int64, len(reasons)))
+        column[at] = np.array(list(reasons.values()), dtype=object)
+    return column

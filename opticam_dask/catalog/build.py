@@ -1,0 +1,174 @@
+"""Frames of a camera to its catalogue: scouts, anchors, all frames, sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opticam_dask.catalog.alignment import alignment_table
+from opticam_dask.catalog.interpolate import TransformTrack
+from opticam_dask.catalog.model import AlignmentConfig, CameraCatalog
+from opticam_dask.catalog.order import FrameOrder, every_kth, in_order, select_frames, spread
+from opticam_dask.catalog.psf import psf_model, saturated
+from opticam_dask.catalog.scouts import Reference, Scout, choose_reference, scout_block
+from opticam_dask.catalog.sources import find_sources, stack_range
+from opticam_dask.catalog.tracking import (
+    ALIGNED,
+    Partial,
+    TrackingPlan,
+    anchor_block,
+    merge_partials,
+    track_block,
+)
+from opticam_dask.errors import CatalogError
+from opticam_dask.kernels.stack import fixed_point_scale, mean_image
+from opticam_dask.lazy.chunks import map_blocks_of_frames
+from opticam_dask.lazy.stack import merge_tree
+
+if TYPE_CHECKING:
+    from opticam_dask.io.blocks import FrameBlock
+
+Run = Callable[[Any, str], list[Any]]
+
+N_SCOUTS = (24, 192)
+"""Frames looked at to find a reference; more if the first few show no star."""
+
+__all__ = ["AlignmentConfig", "CameraCatalog", "build_catalog"]
+
+
+def build_catalog(
+    blocks: Sequence[FrameBlock],
+    *,
+    run: Run,
+    background: Callable[..., Any],
+    finder: Callable[..., Any],
+    threshold: float = 5.0,
+    config: AlignmentConfig | None = None,
+    aperture_selector: Callable[..., Any] = np.median,
+) -> CameraCatalog:
+    """Align and stack the frames of one camera and catalogue its sources.
+
+    A few frames, evenly spread, give the reference frame, the stars to align with, the hot pixels and the
+    PSF. Every k-th frame is aligned by full detection; these anchors predict where the stars of the other
+    frames lie, which are then followed without looking at the whole frame. Which frames are which depends
+    on the sequence only, never on the blocks.
+
+    Parameters
+    ----------
+    blocks : sequence of FrameBlock
+        Frames of one camera, of one or more nights, in any order.
+    run : callable
+        Computes a dask array of objects and returns them in order; its second argument describes the work.
+    background : callable
+        Image -> object with ``background`` and ``background_rms``.
+    finder : callable
+        (image, threshold) -> table of sources.
+    threshold : float
+        Detection threshold in units of the background's scatter.
+    config : AlignmentConfig, optional
+        Settings of alignment and catalogue.
+    aperture_selector : callable
+        Chooses the PSF's sigmas from those of the stars.
+
+    Returns
+    -------
+    CameraCatalog
+
+    Raises
+    ------
+    CatalogError
+        If no frame shows a star, none aligns, or the stack shows no source.
+    """
+    config = config or AlignmentConfig()
+    blocks = in_order(blocks)
+    if not blocks:
+        raise CatalogError("no frame to make a catalogue of")
+    camera, order = blocks[0].camera, FrameOrder.of(blocks)
+    try:
+        reference = _find_reference(blocks, order, run, config)
+        plan = _plan(blocks, order, reference, config)
+        plan = _with_anchors(blocks, plan, run)
+        partial = _follow_all(blocks, plan, run)
+        stack = mean_image(partial.total, partial.count, plan.scale)
+        psf = psf_model(reference, aperture_selector)
+        table = find_sources(
+            stack,
+            partial.count,
+            background=background,
+            finder=finder,
+            threshold=threshold,
+            max_sources=config.max_catalog_sources,
+            sigma=reference.sigma,
+        )
+    except CatalogError as error:
+        raise CatalogError(f"camera {camera}: {error}") from error
+    alignment = alignment_table(blocks, order, partial)
+    return CameraCatalog(camera, table, psf, stack, alignment, reference.scout.key)
+
+
+def _all_positions(blocks: Sequence[FrameBlock], order: FrameOrder) -> NDArray[np.int64]:
+    return np.concatenate([order.positions(block) for block in blocks])
+
+
+def _find_reference(
+    blocks: Sequence[FrameBlock], order: FrameOrder, run: Run, config: AlignmentConfig
+) -> Reference:
+    positions, scouts = _all_positions(blocks, order), list[Scout]()
+    for number in N_SCOUTS:
+        chosen = select_frames(blocks, order, spread(positions, number))
+        tasks = map_blocks_of_frames(scout_block, chosen, order)
+        scouts = [scout for part in run(tasks, f"{blocks[0].camera}: looking for stars") for scout in part]
+        if any(len(scout.stars) for scout in scouts) or number >= len(positions):
+            break
+    if not scouts:
+        raise CatalogError(f"none of the {len(positions)} frames can be read")
+    try:
+        return choose_reference(scouts, blocks[0].shape, config.transform_type)
+    except CatalogError as error:
+        raise CatalogError(f"{error}; are the frames cloudy, dark, or of another kind (bias, flat)?") from error
+
+
+def _plan(
+    blocks: Sequence[FrameBlock], order: FrameOrder, reference: Reference, config: AlignmentConfig
+) -> TrackingPlan:
+    scout, stars = reference.scout, reference.stars
+    # saturated stars have flat tops and poor centres: they serve only if there are not enough others
+    last = np.array([saturated(star, scout.saturation) for star in stars])
+    chosen = np.argsort(last, kind="stable")[: config.n_alignment_sources]
+    limit = stack_range(scout.peak, scout.sky.level)
+    return TrackingPlan(
+        shape=blocks[0].shape,
+        config=config,
+        order=order,
+        stars=stars,
+        chosen=chosen,
+        sigma=reference.sigma,
+        exposure=scout.exposure,
+        hot=reference.hot,
+        track=TransformTrack(np.empty(0, np.int64), np.empty(0), np.empty((0, 2, 3))),
+        scale=fixed_point_scale(limit, sum(len(block) for block in blocks)),
+        limit=limit,
+    )
+
+
+def _with_anchors(blocks: Sequence[FrameBlock], plan: TrackingPlan, run: Run) -> TrackingPlan:
+    chosen = every_kth(_all_positions(blocks, plan.order))
+    tasks = map_blocks_of_frames(anchor_block, select_frames(blocks, plan.order, chosen), plan)
+    rows = np.concatenate(run(tasks, f"{blocks[0].camera}: aligning anchor frames"))
+    rows = rows[rows["status"] == ALIGNED]
+    positions = _all_positions(blocks, plan.order)
+    mjd = np.concatenate([block.meta["MJD"] for block in blocks])[np.searchsorted(positions, rows["position"])]
+    return replace(plan, track=TransformTrack(rows["position"].copy(), mjd, rows["affine"].copy()))
+
+
+def _follow_all(blocks: Sequence[FrameBlock], plan: TrackingPlan, run: Run) -> Partial:
+    tasks = merge_tree(map_blocks_of_frames(track_block, blocks, plan), merge_partials)
+    partial: Partial = run(tasks, f"{blocks[0].camera}: aligning and stacking")[0]
+    if not partial.count.any():
+        reasons = sorted(set(partial.reasons.values()))
+        raise CatalogError(f"no frame aligns with the reference frame: {'; '.join(reasons[:3])}; widen the limits")
+    return partial

@@ -1,0 +1,69 @@
+"""One sequence out of the nights of a camera: every frame has a position, whatever the blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from opticam_dask.io.blocks import FrameBlock
+
+ANCHORS = 16
+MAX_ANCHOR_STEP = 32
+
+
+@dataclass(frozen=True, eq=False)
+class FrameOrder:
+    """Positions of frames in the sequence of all nights of a camera.
+
+    Parameters
+    ----------
+    offsets : dict
+        Position of frame 0 of each night.
+    """
+
+    offsets: dict[str, int]
+
+    @classmethod
+    def of(cls, blocks: Sequence[FrameBlock]) -> FrameOrder:
+        """Order of the frames of blocks, night after night."""
+        length: dict[str, int] = {}
+        for block in blocks:
+            length[block.night] = max(length.get(block.night, 0), block.stop)
+        starts = np.cumsum([0, *(length[night] for night in sorted(length))])
+        return cls({night: int(start) for night, start in zip(sorted(length), starts[:-1], strict=True)})
+
+    def positions(self, block: FrameBlock) -> NDArray[np.int64]:
+        """Positions of a block's frames."""
+        return np.asarray(block.meta["frame"] + self.offsets[block.night], np.int64)
+
+
+def in_order(blocks: Sequence[FrameBlock]) -> list[FrameBlock]:
+    """Blocks by night and frame."""
+    return sorted((block for block in blocks if len(block)), key=lambda block: (block.night, block.start))
+
+
+def select_frames(blocks: Sequence[FrameBlock], order: FrameOrder, chosen: NDArray[np.int64]) -> list[FrameBlock]:
+    """Blocks cut down to the frames at the chosen positions; those without any are dropped."""
+    masks = [np.isin(order.positions(block), chosen) for block in blocks]
+    return [
+        block if mask.all() else block.select(np.flatnonzero(mask))
+        for block, mask in zip(blocks, masks, strict=True)
+        if mask.any()
+    ]
+
+
+def spread(positions: NDArray[np.int64], number: int) -> NDArray[np.int64]:
+    """At most ``number`` of the positions, evenly spread, first and last included."""
+    index = np.linspace(0, len(positions) - 1, min(number, len(positions))).round().astype(np.int64)
+    return np.unique(positions[index])
+
+
+def every_kth(positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Anchors: every k-th position, k from 1 to 32 such that there are 16 or more."""
+    step = min(max(len(positions) // ANCHORS, 1), MAX_ANCHOR_STEP)
+    return positions[step // 2 :: step]
