@@ -9,67 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
+from opticam_dask.camera_spec import CameraSpec, as_camera
 from opticam_dask.errors import InstrumentError
-from opticam_dask.instrument_rules import (
-    COMMON_KEYWORDS,
-    check_camera,
-    check_instrument,
-    read_mapping,
-    texts,
-    tidy_mapping,
-)
+from opticam_dask.instrument_rules import COMMON_KEYWORDS, check_instrument, read_mapping, tidy_mapping
 
 if TYPE_CHECKING:
     from opticam_dask.io.header_check import HeaderCheck
+
+__all__ = ["BUILT_IN", "GENERIC", "OPTICAM_MX", "CameraSpec", "Instrument", "get_instrument"]
 
 Value: TypeAlias = str | int | float
 TimeConvention = Literal["start", "middle", "end"]
 RaUnit = Literal["hourangle", "deg"]
 CameraFrom = Literal["filter", "serial", "keyword"]
 LongitudeSign = Literal["east", "west"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CameraSpec:
-    """One camera (arm) of an instrument.
-
-    Parameters
-    ----------
-    name : str
-        Name of the arm, such as '1'; the camera of a frame is ``'<name>:<filter>'``.
-    filters : tuple of str
-        Filters this camera can have; empty for any.
-    serials : tuple of str
-        Serial numbers of the detector as headers spell them.
-    pixel_scale : float, optional
-        Scale [arcsec per unbinned pixel].
-    gain, read_noise, saturation, dark_current : float, optional
-        Gain [electron / adu], read noise [electron per unbinned pixel], saturation level [adu per pixel of
-        the frame] and dark current [electron / s per unbinned pixel]. What is given here replaces the header's.
-    digital_binning : bool
-        Whether pixels are binned after the read-out, as sCMOS detectors do: the read noise of a binned pixel
-        is then that of its pixels added in quadrature. CCDs bin on the chip and read once.
-
-    Raises
-    ------
-    InstrumentError
-        If a value is of the wrong type or out of range.
-    """
-
-    name: str
-    filters: tuple[str, ...] = ()
-    serials: tuple[str, ...] = ()
-    pixel_scale: float | None = None
-    gain: float | None = None
-    read_noise: float | None = None
-    saturation: float | None = None
-    dark_current: float | None = None
-    digital_binning: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("filters", "serials"):
-            object.__setattr__(self, name, texts(name, getattr(self, name)))
-        check_camera(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +87,7 @@ class Instrument:
     trust_airmass: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "cameras", tuple(_camera(item) for item in self.cameras))
+        object.__setattr__(self, "cameras", tuple(as_camera(item) for item in self.cameras))
         for name in ("keywords", "placeholders"):
             object.__setattr__(self, name, tidy_mapping(name, getattr(self, name)))
         object.__setattr__(self, "fixed", dict(self.fixed))
@@ -235,21 +188,6 @@ class Instrument:
 
 
 _KEYS = ", ".join(item.name for item in dataclasses.fields(Instrument))
-
-
-def _camera(item: CameraSpec | Mapping[str, Any]) -> CameraSpec:
-    if isinstance(item, CameraSpec):
-        return item
-    if not isinstance(item, Mapping):
-        raise InstrumentError(f"cameras must be CameraSpec or tables, not {item!r}")
-    known = [spec.name for spec in dataclasses.fields(CameraSpec)]
-    if unknown := set(item) - set(known):
-        raise InstrumentError(
-            f"cameras: unknown key {', '.join(sorted(unknown))}; known are {', '.join(known)}"
-        )
-    if "name" not in item:
-        raise InstrumentError("cameras: a camera has no name")
-    return CameraSpec(**item)
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from opticam_dask.errors import InstrumentError
 
 if TYPE_CHECKING:
-    from opticam_dask.instrument import CameraSpec, Instrument
+    from opticam_dask.camera_spec import CameraSpec
+    from opticam_dask.instrument import Instrument
 
 COMMON_KEYWORDS: dict[str, tuple[str, ...]] = {
     "exposure": ("EXPTIME", "EXPOSURE", "EXP_TIME"),

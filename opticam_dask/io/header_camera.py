@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from opticam_dask.camera_spec import CameraSpec
 from opticam_dask.errors import HeaderError
-from opticam_dask.instrument import CameraSpec, Instrument
+from opticam_dask.instrument import Instrument
 from opticam_dask.io.header_view import FIXED, Found, HeaderView
 from opticam_dask.io.names import safe_name
 

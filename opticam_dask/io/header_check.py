@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from opticam_dask.camera_spec import CameraSpec
 from opticam_dask.errors import FrameReadError, HeaderError
-from opticam_dask.instrument import CameraSpec, Instrument
+from opticam_dask.instrument import Instrument
 from opticam_dask.io.containers import HduHeader, read_headers
 from opticam_dask.io.coordinates import pointing
 from opticam_dask.io.header_camera import camera_and_filter, serial_camera
@@ -75,7 +76,7 @@ def check_header(file: str | Path, instrument: Instrument) -> HeaderCheck:
     """Check the header of a file's first image; see `Instrument.check`."""
     hdus = read_headers(file)
     hdu = _first_image(hdus, str(file))
-    view = HeaderView(hdu.header, hdus[0].header if hdu.hdu else None, instrument)
+    view = HeaderView(hdu, hdus[0], instrument)
     needed = [_needed(role, how, view) for role, how in _NEEDED.items()]
     useful = [_binning(view), _pointing(view), _airmass(view), _site(instrument)]
     detector = [_detector(role, view) for role in DETECTOR_ROLES]

@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING
-
 from opticam_dask.io.header_view import HeaderView
-
-if TYPE_CHECKING:
-    from astropy.io.fits import Header
-
-_TRAILING_BLANK = re.compile(r"= '(?:[^']|'')* '")
-_SHORTEST_TEXT = 8
 
 
 def header_notes(view: HeaderView) -> list[str]:
@@ -22,7 +13,8 @@ def header_notes(view: HeaderView) -> list[str]:
 
 
 def _unsigned(view: HeaderView) -> str:
-    if view.raw("BITPIX") == 16 and view.raw("BZERO") == 32768:
+    bits = view.raw("BITPIX") if view.raw("ZBITPIX") is None else view.raw("ZBITPIX")
+    if bits == 16 and view.raw("BZERO") == 32768:
         return "unsigned 16-bit pixels through BZERO 32768"
     return ""
 
@@ -39,16 +31,9 @@ def _placeholders(view: HeaderView) -> str:
 def _blank(view: HeaderView) -> str:
     for role in ("gps", "time"):
         for keyword in view.instrument.keywords_of(role):
-            if any(_ends_blank(header, keyword) for header in view.headers):
+            if view.ends_blank(keyword):
                 return f"{keyword} ends in a blank"
     return ""
-
-
-def _ends_blank(header: Header, keyword: str) -> bool:
-    # Texts are padded to eight characters, so only longer ones can tell.
-    if keyword not in header or not isinstance(header[keyword], str) or len(header[keyword]) < _SHORTEST_TEXT:
-        return False
-    return _TRAILING_BLANK.search(header.cards[keyword].image[:80]) is not None
 
 
 def _same_everywhere(view: HeaderView) -> str:

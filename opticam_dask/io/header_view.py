@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from opticam_dask.errors import HeaderError
 from opticam_dask.instrument import Instrument, Value
-
-if TYPE_CHECKING:
-    from astropy.io.fits import Header
+from opticam_dask.io.containers import HduHeader
+from opticam_dask.io.header_cards import HeaderCards
 
 FIXED = "fixed"
 _BINNING = re.compile(r"(\d+)(?:\s*[xX, ]\s*(\d+))?")
@@ -33,28 +31,27 @@ class HeaderView:
 
     Parameters
     ----------
-    header : Header
-        Header of the HDU.
-    primary : Header, optional
-        Header of the file's first HDU, if that is another one.
+    hdu, first : HduHeader
+        The HDU, and the file's first one, which may be the same.
     instrument : Instrument
         What the keywords are called, and which values mean nothing.
     """
 
-    def __init__(self, header: Header, primary: Header | None, instrument: Instrument) -> None:
-        self.headers = (header,) if primary is None else (header, primary)
+    def __init__(self, hdu: HduHeader, first: HduHeader, instrument: Instrument) -> None:
+        self.cards = tuple(HeaderCards(part) for part in ((hdu, first) if hdu.hdu != first.hdu else (hdu,)))
         self.instrument = instrument
 
     def raw(self, keyword: str) -> Value | None:
         """Value of a keyword as it stands, text without blanks at the ends; None if absent or undefined."""
-        for header in self.headers:
-            if keyword in header:
-                value = header[keyword]
-                if isinstance(value, str):
-                    return value.strip()
-                if isinstance(value, int | float):
-                    return value
+        for cards in self.cards:
+            value = cards.get(keyword)
+            if value is not None:
+                return value.strip() if isinstance(value, str) else value
         return None
+
+    def ends_blank(self, keyword: str) -> bool:
+        """Whether a text of the header ends in a blank."""
+        return any(cards.ends_blank(keyword) for cards in self.cards)
 
     def is_placeholder(self, keyword: str, value: Value) -> bool:
         """Whether a value means nothing: blank, or among the instrument's placeholders for its keyword."""

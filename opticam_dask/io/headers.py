@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
+from opticam_dask.camera_spec import CameraSpec
 from opticam_dask.errors import FrameReadError, HeaderError
-from opticam_dask.instrument import CameraSpec, Instrument
+from opticam_dask.instrument import Instrument
 from opticam_dask.io.containers import HduHeader, read_headers
 from opticam_dask.io.coordinates import pointing
 from opticam_dask.io.header_camera import camera_and_filter
@@ -88,7 +89,7 @@ def file_records(path: str, instrument: Instrument) -> list[Record]:
 def _hdu_record(hdu: HduHeader, first: HduHeader, instrument: Instrument) -> Record:
     record = _EMPTY | {"hdu": hdu.hdu, "dtype": hdu.dtype}
     try:
-        view = HeaderView(hdu.header, first.header if hdu.hdu else None, instrument)
+        view = HeaderView(hdu, first, instrument)
         _fill(record, hdu, view)
     except HeaderError as error:
         record["reason"] = str(error)
