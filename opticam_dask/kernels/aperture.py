@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def aperture_sums(image: Image, xy: XY, aperture: Ellipse) -> NDArray[np.float64]:
-    """Sums of an image over elliptical apertures, bad pixels counted as 0.
+    """Sum an image over elliptical apertures, bad pixels counted as 0.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def _aperture_flags(pixels, weights, corner, frame, saturation):  # type: ignore
 
 @njit(cache=True, nogil=True)
 def _accumulate(pixels, weights, profile, level):  # type: ignore[no-untyped-def]
-    """Counts, area and profile over the good pixels, and the profile over all pixels, of the aperture."""
+    """Sum counts, area and profile over the aperture's good pixels, and the profile over all of them."""
     counts, area, held, whole = 0.0, 0.0, 0.0, 0.0
     for j in range(pixels.shape[0]):
         for i in range(pixels.shape[1]):

@@ -211,7 +211,7 @@ def _filled(mesh: NDArray[np.float64]) -> NDArray[np.float64]:
     from scipy.spatial import cKDTree
 
     good = np.argwhere(~empty)
-    distance, index = cKDTree(good).query(np.argwhere(empty), k=_NEIGHBOURS)
+    distance, index = cKDTree(good, leafsize=_NEIGHBOURS).query(np.argwhere(empty), k=_NEIGHBOURS)
     weight = 1.0 / distance  # neighbours that do not exist are at infinity
     values = np.append(mesh[~empty], 0.0)[index]
     filled = mesh.copy()
@@ -247,4 +247,5 @@ def _spline(
     values = np.full(where.shape[1], np.nan)
     good = np.isfinite(where).all(axis=0)
     values[good] = map_coordinates(coefficients, where[:, good], order=3, mode="reflect", prefilter=False)
-    return np.clip(values, mesh.min(), mesh.max())
+    np.clip(values, mesh.min(), mesh.max(), out=values)
+    return values

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
-
-from opticam_dask.errors import InputError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 MAD_TO_STD = 1.482602218505602
 """Standard deviation of a normal distribution over its median absolute deviation."""
@@ -71,36 +66,6 @@ def clip_rule(sigma_clip: Any) -> ClipRule | None:
         sigma_clip.cenfunc == "median",
         sigma_clip.stdfunc == "mad_std",
     )
-
-
-def sigma_clipped(values: NDArray[Any], rule: ClipRule | None = None) -> tuple[float, float, float, float, int]:
-    """Sigma-clipped statistics of the finite values of an array.
-
-    Parameters
-    ----------
-    values : ndarray
-        Any shape; values that are not finite are left out.
-    rule : ClipRule, optional
-        Default: 3 sigma about the median, 10 iterations.
-
-    Returns
-    -------
-    mean, median, std, mad_std : float
-        NaN if nothing is left.
-    n : int
-        Values left.
-
-    Raises
-    ------
-    InputError
-        If the array is not numeric.
-    """
-    if values.dtype.kind not in "iuf":
-        raise InputError(f"sigma_clipped needs integers or floats, not {values.dtype}")
-    kept = values[np.isfinite(values)].astype(float)
-    sort_prefix(kept, kept.size, values.dtype.kind in "iu")
-    start, stop = clip_sorted(kept, kept.size, rule or ClipRule())
-    return statistics_of_sorted(kept, start, stop)  # type: ignore[no-any-return]
 
 
 @njit(cache=True, nogil=True)

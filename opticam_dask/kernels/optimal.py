@@ -30,7 +30,7 @@ _ITERATIONS = 3  # of the model variance; the flux then moves by far less than i
 
 
 class SourceSky(NamedTuple):
-    """Sky under each source, each of shape (n,): level and scatter [adu / pixel], level's variance [adu^2]."""
+    """Sky under each source, shape (n,): level and scatter [adu / pixel], variance of the level [adu^2]."""
 
     level: NDArray[np.float64]
     scatter: NDArray[np.float64]

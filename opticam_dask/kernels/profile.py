@@ -47,7 +47,7 @@ def pixel_flag(value, column, row, shape, saturation):  # type: ignore[no-untype
 
 @njit(cache=True, nogil=True)
 def core_flags(pixels, profile, corner, shape, saturation):  # type: ignore[no-untyped-def]
-    """Flags of the pixels where ``profile`` (peak 1) exceeds `CORE`."""
+    """Gather the flags of the pixels where ``profile`` (peak 1) exceeds `CORE`."""
     flags = np.int64(0)
     for j in range(pixels.shape[0]):
         for i in range(pixels.shape[1]):

@@ -1,1 +1,16 @@
-"""photometers."""
+"""Photometers and local backgrounds that users construct and pass in."""
+
+from opticam_dask.photometers.aperture import AperturePhotometer
+from opticam_dask.photometers.base import BasePhotometer
+from opticam_dask.photometers.estimator import check_estimator
+from opticam_dask.photometers.local_background import BaseLocalBackground, DefaultLocalBackground
+from opticam_dask.photometers.optimal import OptimalPhotometer
+
+__all__ = [
+    "AperturePhotometer",
+    "BaseLocalBackground",
+    "BasePhotometer",
+    "DefaultLocalBackground",
+    "OptimalPhotometer",
+    "check_estimator",
+]

@@ -1,0 +1,234 @@
+"""What all photometers do: find the sources in a frame, take their sky, and say what went wrong."""
+
+from __future__ import annotations
+
+import math
+import re
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from opticam_dask.errors import InputError
+from opticam_dask.kernels.background import as_pixels, default_box_size
+from opticam_dask.kernels.centroid import claim_winners, has_neighbour, recentre
+from opticam_dask.photometers.estimator import takes_error
+from opticam_dask.photometers.local_background import DefaultLocalBackground
+from opticam_dask.photometers.sky import AnnulusSky, EstimatorSky, MapSky, MeshSky, ellipse_of
+from opticam_dask.photometers.source_digest import identity, qualified_name
+from opticam_dask.schema import MEASUREMENT, NULL_FLUX_FLAGS, Flag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from opticam_dask.kernels.optimal import Fluxes, SourceSky
+    from opticam_dask.kernels.stamps import Ellipse
+    from opticam_dask.photometers.sky import Sky
+    from opticam_dask.types import XY, Image, PsfModel
+
+MIN_SIGNAL_TO_NOISE = 3.0
+"""A star must stand out by this much from the sky, through a filter matched to the PSF, to be found."""
+
+
+class _Frame(NamedTuple):
+    """One frame and what is known of it."""
+
+    image: Image
+    psf: PsfModel
+    gain: float
+    saturation: float
+    background: Callable[[Image], Any] | None
+    box_size: int
+
+
+class BasePhotometer(ABC):
+    """Base of photometers; a subclass defines `extract` and `reach`.
+
+    Parameters
+    ----------
+    forced : bool
+        Measure at the predicted positions. If not, each source is re-centred first, and its flux is NaN
+        where it is not found.
+    source_matching_tolerance : float
+        Farthest that a source may be found from its predicted position, in units of the PSF's standard
+        deviations added in quadrature.
+    local_background_estimator : callable, optional
+        Local background: `DefaultLocalBackground`, an object of a class derived from `BaseLocalBackground`,
+        or any function with the parameters ``data, position, semimajor_axis, semiminor_axis, orientation``,
+        and ``error`` if it likes, that returns level and scatter per pixel. None uses the two-dimensional
+        background of the frame.
+
+    Raises
+    ------
+    InputError
+        If the tolerance is not positive, or the estimator has other parameters.
+    """
+
+    def __init__(
+        self,
+        forced: bool = False,
+        source_matching_tolerance: float = 5.0,
+        local_background_estimator: Any = None,
+    ) -> None:
+        if not 0 < source_matching_tolerance < math.inf:
+            raise InputError(f"source_matching_tolerance must be positive, not {source_matching_tolerance}")
+        if local_background_estimator is not None:
+            takes_error(local_background_estimator)
+        self.forced = bool(forced)
+        self.source_matching_tolerance = float(source_matching_tolerance)
+        self.local_background_estimator = local_background_estimator
+
+    @abstractmethod
+    def extract(
+        self, image: Image, xy: XY, psf: PsfModel, sky: SourceSky, *, gain: float, saturation: float
+    ) -> Fluxes:
+        """Flux, variance and flags of the sources at ``xy``, shape (n, 2), over the given sky."""
+
+    @abstractmethod
+    def reach(self, psf: PsfModel) -> Ellipse:
+        """Ellipse around a source in which another source counts as blended [pixel]."""
+
+    @property
+    def label(self) -> str:
+        """Name of the results, such as ``forced_aperture`` or ``optimal_annulus``."""
+        name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower().removesuffix("_photometer")
+        forced = "forced_" if self.forced else ""
+        return f"{forced}{name}{'' if self.local_background_estimator is None else '_annulus'}"
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that changes the numbers, fit for JSON, with name and digest of the estimator."""
+        own = {key: value for key, value in vars(self).items() if key != "local_background_estimator"}
+        estimator = self.local_background_estimator
+        return {
+            "photometer": qualified_name(self),
+            "label": self.label,
+            **own,
+            "local_background_estimator": None if estimator is None else identity(estimator),
+        }
+
+    def measure(
+        self,
+        image: Image,
+        xy: XY,
+        psf: PsfModel,
+        *,
+        gain: float = 1.0,
+        saturation: float = math.nan,
+        background: Callable[[Image], Any] | None = None,
+        box_size: int | None = None,
+    ) -> NDArray[np.void]:
+        """Measure sources in one frame.
+
+        Parameters
+        ----------
+        image : ndarray, shape (ny, nx) [adu]
+            Frame of any numeric type; NaN marks a bad pixel.
+        xy : ndarray, shape (n, 2) [pixel]
+            Predicted positions; a NaN row gives NaN with NOT_ALIGNED.
+        psf : PsfModel
+            PSF of the camera.
+        gain : float
+            Gain [electron / adu].
+        saturation : float
+            Level from which a pixel counts as saturated [adu]; NaN for none.
+        background : callable, optional
+            Maps a frame to an object with ``background`` and ``background_rms``; used where there is no
+            local background estimator. Default: the mesh kernel.
+        box_size : int, optional
+            Box of the mesh [pixel]. Default: 1/32 of the frame's width, 8 at least.
+
+        Returns
+        -------
+        ndarray of schema.MEASUREMENT, shape (n,)
+            A NaN flux has a flag of `schema.NULL_FLUX_FLAGS`.
+
+        Raises
+        ------
+        InputError
+            If the frame, the positions or the gain are not what they should be.
+        """
+        image, xy = as_pixels(image), np.asarray(xy, dtype=float)
+        if xy.ndim != 2 or xy.shape[1] != 2 or not 0 < gain < math.inf:
+            raise InputError(f"photometry needs positions (n, 2), not {xy.shape}, and a gain > 0, not {gain}")
+        frame = _Frame(image, psf, gain, saturation, background, box_size or default_box_size(image.shape[1]))
+        result = _empty_result(xy, image.shape, forced=self.forced)
+        rows = np.flatnonzero((result["flags"] & int(Flag.NOT_ALIGNED | Flag.EDGE)) == 0)
+        if rows.size:
+            sky = self._sky(frame)
+            place, lost = self._places(frame, xy[rows], sky)
+            self._fill(result, rows, frame, place, lost, sky)
+        _flag_blends(result, self.reach(psf))
+        return result
+
+    def _sky(self, frame: _Frame) -> Sky:
+        estimator = self.local_background_estimator
+        if estimator is None:
+            if frame.background is None:
+                return MeshSky(frame.image, frame.box_size)
+            return MapSky(frame.image, frame.psf, frame.background)
+        if type(estimator) is DefaultLocalBackground and estimator.kernel_rule() is not None:
+            return AnnulusSky(frame.image, frame.psf, estimator)
+        return EstimatorSky(frame.image, frame.psf, estimator, gain=frame.gain, box_size=frame.box_size)
+
+    def _places(self, frame: _Frame, xy: XY, sky: Sky) -> tuple[XY, NDArray[np.bool_]]:
+        """Where to measure, and which sources were not found (those stay at their predicted places)."""
+        if self.forced:
+            return xy, np.zeros(len(xy), dtype=bool)
+        image, psf = frame.image, frame.psf
+        guide = AnnulusSky(image, psf, DefaultLocalBackground()) if isinstance(sky, EstimatorSky) else sky
+        level, scatter, _ = guide.at(xy)[0]
+        tolerance = self.source_matching_tolerance * math.hypot(psf.semimajor_sigma, psf.semiminor_sigma)
+        found = recentre(image, xy, ellipse_of(psf), level, scatter, tolerance)
+        seen = (found.signal_to_noise >= MIN_SIGNAL_TO_NOISE) & _on_frame(found.xy, image.shape)
+        claims = np.where(seen[:, None], found.xy, np.nan)
+        keeps = claim_winners(claims, np.hypot(*(claims - xy).T), psf.semiminor_sigma)
+        return np.where(keeps[:, None], found.xy, xy), ~keeps
+
+    def _fill(
+        self,
+        result: NDArray[np.void],
+        rows: NDArray[np.intp],
+        frame: _Frame,
+        place: XY,
+        lost: NDArray[np.bool_],
+        sky: Sky,
+    ) -> None:
+        """Measure the sources in ``rows`` at ``place``, and write them into ``result``."""
+        under, flags = sky.at(place)
+        fluxes = self.extract(
+            frame.image, place, frame.psf, under, gain=frame.gain, saturation=frame.saturation
+        )
+        good = np.isfinite(fluxes.flux) & ~lost
+        flags = flags | fluxes.flags | np.where(lost, int(Flag.NOT_MATCHED), 0)
+        flags |= np.where(~good & ((flags & int(NULL_FLUX_FLAGS)) == 0), int(Flag.FIT_FAILED), 0)
+        result["flux"][rows] = np.where(good, fluxes.flux, np.nan)
+        result["flux_err"][rows] = np.sqrt(np.where(good, fluxes.variance, np.nan))
+        result["bkg"][rows], result["bkg_err"][rows] = under.level, under.scatter
+        result["x"][rows], result["y"][rows] = place.T
+        result["flags"][rows] |= flags.astype(np.int32)
+
+
+def _empty_result(xy: XY, shape: tuple[int, ...], *, forced: bool) -> NDArray[np.void]:
+    """Rows without a measurement; those with no place on the frame are flagged for good."""
+    result = np.zeros(len(xy), dtype=MEASUREMENT)
+    for name in ("flux", "flux_err", "bkg", "bkg_err"):
+        result[name] = np.nan
+    result["x"], result["y"] = xy.T
+    aligned = np.isfinite(xy).all(axis=1)
+    result["flags"] = int(Flag.FORCED) if forced else 0
+    result["flags"][~aligned] |= int(Flag.NOT_ALIGNED)
+    result["flags"][aligned & ~_on_frame(xy, shape)] |= int(Flag.EDGE)
+    return result
+
+
+def _on_frame(xy: XY, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Whether a position lies in a pixel of the frame; NaN does not."""
+    return np.asarray(((xy >= -0.5) & (xy < np.array([shape[1], shape[0]]) - 0.5)).all(axis=1))
+
+
+def _flag_blends(result: NDArray[np.void], reach: Ellipse) -> None:
+    places = np.column_stack([result["x"], result["y"]])
+    near = has_neighbour(places, reach.semimajor, reach.semiminor, reach.orientation_rad)
+    result["flags"][near] |= int(Flag.BLENDED)

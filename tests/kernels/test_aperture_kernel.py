@@ -1,0 +1,105 @@
+"""Exact apertures against photutils, sep and areas known in closed form."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+import sep
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from photutils.aperture import EllipticalAperture, aperture_photometry
+
+from opticam_dask.kernels.aperture import aperture_fluxes, aperture_sums
+from opticam_dask.kernels.optimal import SourceSky
+from opticam_dask.kernels.stamps import Ellipse
+from opticam_dask.schema import Flag
+
+RNG = np.random.default_rng(7)
+IMAGE = RNG.normal(100.0, 10.0, (61, 83))
+
+
+def photutils_sums(image, xy, a, b, angle):
+    aperture = EllipticalAperture(xy, a, b, theta=angle * u.deg)
+    return np.asarray(aperture_photometry(image, aperture, method="exact")["aperture_sum"])
+
+
+@pytest.mark.parametrize("angle", [0.0, 37.0, 90.0, -75.0, 180.0, 123.4])
+@pytest.mark.parametrize(("a", "b"), [(4.0, 2.5), (9.42, 5.9), (0.4, 0.2), (3.0, 3.0), (12.0, 0.6)])
+def test_sums_equal_photutils(a, b, angle):
+    xy = np.vstack(
+        [RNG.uniform(0, 1, (20, 2)) * (82, 60), [(10.0, 10.0), (10.5, 20.5), (0.0, 0.0), (-1.0, 30.0)]]
+    )
+    ours = aperture_sums(IMAGE, xy, Ellipse(a, b, np.radians(angle)))
+    np.testing.assert_allclose(ours, photutils_sums(IMAGE, xy, a, b, angle), rtol=0, atol=1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    a=st.floats(0.1, 8.0), ratio=st.floats(0.05, 1.0), angle=st.floats(-180, 180),
+    x=st.floats(-0.5, 0.5), y=st.floats(-0.5, 0.5),
+)  # fmt: skip
+def test_the_area_is_that_of_the_ellipse(a, ratio, angle, x, y):
+    ones = np.ones((25, 27), dtype=np.float32)
+    area = aperture_sums(ones, np.array([[13 + x, 12 + y]]), Ellipse(a, a * ratio, np.radians(angle)))[0]
+    assert area == pytest.approx(np.pi * a * a * ratio, rel=1e-9, abs=1e-11)
+
+
+@pytest.mark.parametrize("radius", [0.3, 1.0, 3.53, 10.0])
+def test_circles_equal_sep(radius):
+    xy = RNG.uniform(12, 48, (20, 2))
+    theirs, _, _ = sep.sum_circle(IMAGE, xy[:, 0], xy[:, 1], radius, subpix=0)
+    np.testing.assert_allclose(
+        aperture_sums(IMAGE, xy, Ellipse(radius, radius, 0.4)), theirs, rtol=0, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_types_of_pixels(dtype):
+    image = np.round(IMAGE).astype(dtype)
+    xy = np.array([[30.2, 20.7]])
+    ours = aperture_sums(image, xy, Ellipse(4.0, 2.5, 0.6))
+    assert ours[0] == pytest.approx(
+        aperture_sums(image.astype(float), xy, Ellipse(4.0, 2.5, 0.6))[0], abs=1e-9
+    )
+
+
+def star(psf, x, y, flux, shape=(61, 83)):
+    j, i = np.indices(shape)
+    cos, sin = np.cos(psf.orientation_rad), np.sin(psf.orientation_rad)
+    u_axis = ((i - x) * cos + (j - y) * sin) / psf.semimajor
+    v_axis = ((j - y) * cos - (i - x) * sin) / psf.semiminor
+    profile = np.exp(-0.5 * (u_axis**2 + v_axis**2))
+    return flux * profile / (2 * np.pi * psf.semimajor * psf.semiminor)
+
+
+PSF = Ellipse(3.0, 1.5, np.radians(30.0))
+SKY = SourceSky(np.array([100.0]), np.array([5.0]), np.array([0.1]))
+
+
+def test_the_correction_gives_total_counts_whatever_the_aperture():
+    image = 100.0 + star(PSF, 40.3, 30.6, 5000.0)
+    for aperture in (PSF, Ellipse(6.0, 6.0, 0.0), Ellipse(2.0, 1.0, 1.0)):
+        flux = aperture_fluxes(image, np.array([[40.3, 30.6]]), PSF, aperture, SKY).flux[0]
+        assert flux == pytest.approx(5000.0, rel=1e-5)
+
+
+def test_the_variance_is_that_of_the_ccd_equation():
+    image = 100.0 + star(PSF, 40.3, 30.6, 5000.0)
+    aperture = Ellipse(7.0, 3.5, PSF.orientation_rad)
+    got = aperture_fluxes(image, np.array([[40.3, 30.6]]), PSF, aperture, SKY, gain=0.45, correct=False)
+    area = np.pi * 7.0 * 3.5
+    assert got.variance[0] == pytest.approx(got.flux[0] / 0.45 + area * 25.0 + area**2 * 0.1, rel=1e-9)
+
+
+def test_lost_pixels_are_made_up_for_and_flagged():
+    image = 100.0 + star(PSF, 40.0, 30.0, 5000.0)
+    image[30, 42] = np.nan
+    got = aperture_fluxes(image, np.array([[40.0, 30.0]]), PSF, Ellipse(7.0, 3.5, PSF.orientation_rad), SKY)
+    assert got.flux[0] == pytest.approx(5000.0, rel=1e-5)
+    assert got.flags[0] == Flag.NON_FINITE
+
+
+def test_half_an_aperture_is_no_aperture():
+    image = 100.0 + star(PSF, 40.0, -1.0, 5000.0)
+    got = aperture_fluxes(image, np.array([[40.0, -1.0]]), PSF, Ellipse(7.0, 3.5, PSF.orientation_rad), SKY)
+    assert np.isnan(got.flux[0])
+    assert got.flags[0] == Flag.EDGE
