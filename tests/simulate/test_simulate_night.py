@@ -53,6 +53,7 @@ def test_pixels_do_not_depend_on_workers_or_other_cameras(tmp_path):
         change(**{**dataclasses.asdict(scene), "cameras": [CameraSetup(filter="r")]}), tmp_path / "3"
     )
     name = one.paths[15].name
+    assert one.paths[0].read_bytes()[4:8] == bytes(4)  # no time stamp in the gzip header
     assert "r" in name
     assert digests(tmp_path / "3")[name] == digests(tmp_path / "1")[name]
 

@@ -79,11 +79,12 @@ def test_star_off_the_frame_or_on_its_edge_is_cut():
 @pytest.mark.parametrize("mean", [0.3, 4.0, 9.99, 10.0, 31.4, 100.0, 731.0])
 @pytest.mark.parametrize("tabled", [True, False])
 def test_poisson_deviates_follow_the_distribution(mean, tabled):
-    image = np.full((300, 400), mean)
+    image = np.full((1000, 1500), mean)
     state = np.random.SeedSequence(5).generate_state(4, np.uint64).astype(np.uint64)
     poisson_inplace(image, mean if tabled else -1.0, state)
     counts = image.ravel()
     assert (counts == np.rint(counts)).all()
+    assert counts.mean() == pytest.approx(mean, abs=4.5 * math.sqrt(mean / counts.size))
     low, high = stats.poisson.ppf([0.001, 0.999], mean)
     edges = np.unique(np.linspace(low, high, 20).astype(int))
     cdf = np.concatenate([[0.0], stats.poisson.cdf(edges, mean), [1.0]])
