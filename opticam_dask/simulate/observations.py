@@ -93,7 +93,7 @@ def simulate_night(
     wanted = {name for group in names for name in group}
     if overwrite:
         _remove(directory, wanted)
-    present = _present(directory, wanted, known=old is not None)
+    present = _present(directory, wanted, known=overwrite or old is not None)
     write_truth(truth, scene, cameras[0].stars, [(frames.run, frames.detector) for frames in cameras])
     todo = [
         (frames, row)
@@ -239,10 +239,10 @@ def _remove(directory: Path, wanted: set[str]) -> None:
 
 def _present(directory: Path, wanted: set[str], known: bool) -> set[str]:
     """Frames that stand there already; of an unknown origin they are refused."""
-    present = {entry.name for entry in os.scandir(directory)} & wanted
+    present = {entry.name for entry in os.scandir(directory)} & {*wanted, TRUTH_NAME}
     if present and not known:
         raise InputError(
             f"{directory / min(present)}: not known to come from this simulation; "
             "pass overwrite=True or choose another folder"
         )
-    return present
+    return present & wanted

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,9 @@ from astropy.io import fits
 from photutils.centroids import centroid_2dg
 
 from opticam_dask.errors import InputError, OpticamError
-from opticam_dask.simulate import CameraSetup, Cloud, Scene, simulate_flats, simulate_night
+from opticam_dask.simulate import CameraSetup, Cloud, Scene, Transit, Variable, simulate_flats, simulate_night
+
+REAL = Path(__file__).parents[2] / ".." / "shared" / "data" / "opticam_g_20231122.fit"
 
 SMALL = Scene(n_frames=4, shape=(40, 53), stars=((20.0, 18.0, 4000.0), (40.0, 12.0, 1500.0)))
 
@@ -213,6 +216,57 @@ def test_frames_of_another_scene_are_refused_or_replaced(tmp_path):
     night.truth.unlink()
     with pytest.raises(InputError, match="not known"):
         simulate_night(SMALL, tmp_path)
+
+
+def test_a_table_of_the_same_name_is_not_replaced_unasked(tmp_path):
+    table = tmp_path / "truth.parquet"
+    for make in (lambda: table.write_text("mine"), lambda: pd.DataFrame({"a": [1]}).to_parquet(table)):
+        make()
+        before = digests(tmp_path)
+        with pytest.raises(InputError, match=r"truth\.parquet: not known"):
+            simulate_night(SMALL, tmp_path)
+        assert digests(tmp_path) == before
+    assert simulate_night(SMALL, tmp_path, overwrite=True).written == 12
+
+
+def test_a_scene_with_every_part_is_known_again(tmp_path):
+    scene = change(
+        clouds=(Cloud(start=1, stop=2),),
+        variables=(Variable(star=2, amplitude=0.1, frequency_hz=0.3, phase_rad=(0, 1, 2)),),
+        transits=(Transit(star=1, depth=0.1, middle_s=2, duration_s=1),),
+        seeing_change=0.2,
+        flip_time_s=2,
+        pointing=(10, 20),
+        saturation=60000,
+    )
+    assert simulate_night(scene, tmp_path).written == 12
+    assert simulate_night(scene, tmp_path).written == 0
+    with pytest.raises(InputError, match="another n_frames"):  # the seeing of every frame would change
+        simulate_night(dataclasses.replace(scene, n_frames=6), tmp_path)
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real OPTICAM frame is not here")
+def test_headers_have_the_keywords_of_a_real_frame(tmp_path):
+    night = simulate_night(change(n_frames=1, compression="none"), tmp_path)
+    ours, real = fits.getheader(night.paths[0]), fits.getheader(REAL)
+    assert set(real) - set(ours) <= {"COMMENT", "HISTORY", "AUTHORS"}
+    assert set(ours) <= set(real)
+    for key in set(ours) & set(real):
+        assert isinstance(ours[key], str) == isinstance(real[key], str), key
+    same = [
+        "RA",
+        "DEC",
+        "JD",
+        "UTMIDDLE",
+        "ST",
+        "INITTIME",
+        "CAM_TIME",
+        "SATLEVEL",
+        "SERIALN",
+        "CCDMODE",
+        "AIRMASS",
+    ]
+    assert {key: ours[key] for key in same} == {key: real[key] for key in same}
 
 
 def test_unusable_folders_and_workers_are_refused(tmp_path):
