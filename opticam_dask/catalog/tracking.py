@@ -43,7 +43,7 @@ FRAME_ROW = np.dtype(
 
 CLOUDY = 0.3
 """Frames less transparent than this stay out of the stack."""
-_CENTROID_FLOOR = 0.03  # error of the best centroid [pixel]: no star outweighs all others
+_CENTROID_FLOOR = 0.02  # error of the best centroid [pixel]: no star outweighs all others
 _DETECTABLE = 8.0  # signal-to-noise ratio at which a star should be found again
 _WIDTHS = (0.5, 2.5)  # range of a star's width in units of the reference's
 

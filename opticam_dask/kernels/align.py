@@ -25,6 +25,8 @@ SCALE_RANGE = 0.05
 """Largest departure of the scale from one that is tried."""
 N_VOTERS = 20
 _FLOOR = 0.3  # residuals below this are never rejected [pixel]
+_MIN_FOR_SHEAR = 8
+_SHEAR_GAIN = 0.7
 _LOG_FLUX_SPREAD = 0.5  # largest typical spread of ln(flux ratio) among true matches
 
 IDENTITY: Affine = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
@@ -102,6 +104,35 @@ def fit_shift(source: XY, target: XY, weights: NDArray[np.float64], linear: NDAr
     return np.column_stack([linear, shift])
 
 
+def fit_affine(source: XY, target: XY, weights: NDArray[np.float64]) -> Affine:
+    """Weighted least-squares transform with all six numbers free, from three or more pairs not in a line."""
+    root = np.sqrt(weights)[:, None]
+    centre = np.average(source, axis=0, weights=weights)  # keeps the system well conditioned
+    design = np.column_stack([source - centre, np.ones(len(source))])
+    solution = np.linalg.lstsq(design * root, target * root, rcond=None)[0]
+    linear = solution[:2].T
+    return np.column_stack([linear, solution[2] - linear @ centre])
+
+
+def _fit(source: XY, target: XY, weights: NDArray[np.float64], start: Affine, kind: TransformType) -> Affine:
+    if kind == "translation" or len(source) < 3:
+        return fit_shift(source, target, weights, start[:, :2])
+    similarity = fit_similarity(source, target, weights)
+    if len(source) < _MIN_FOR_SHEAR:
+        return similarity
+    affine = fit_affine(source, target, weights)
+    return affine if _is_better(affine, similarity, source, target, weights) else similarity
+
+
+def _is_better(
+    affine: Affine, similarity: Affine, source: XY, target: XY, weights: NDArray[np.float64]
+) -> bool:
+    """Whether six numbers explain the places clearly better than four, each per degree of freedom."""
+    chi2 = [(weights * ((target - apply(a, source)) ** 2).sum(axis=1)).sum() for a in (affine, similarity)]
+    n = 2 * len(source)
+    return bool(chi2[0] / (n - 6) < _SHEAR_GAIN * chi2[1] / (n - 4))
+
+
 def robust_fit(
     source: XY,
     target: XY,
@@ -111,6 +142,8 @@ def robust_fit(
 ) -> tuple[Affine, NDArray[np.bool_], float]:
     """Fit with outliers rejected at 3 sigma until the set of pairs is stable.
 
+    The fit is a similarity; with eight stars or more, and if these clearly ask for it, it is a full affine
+    transform: refraction squeezes wide fields in altitude.
     The first set are the pairs whose offset from ``start`` is near the median offset. Fewer than three pairs,
     or ``kind='translation'``, fit a shift and keep the linear part of ``start``.
 
@@ -127,8 +160,7 @@ def robust_fit(
     affine, residual = start, math.nan
     for _ in range(20):
         s, t, w = source[kept], target[kept], weights[kept]
-        shift_only = kind == "translation" or len(s) < 3
-        affine = fit_shift(s, t, w, start[:, :2]) if shift_only else fit_similarity(s, t, w)
+        affine = _fit(s, t, w, start, kind)
         distance = np.hypot(*(target - apply(affine, source)).T)
         residual = float(np.sqrt(np.mean(distance[kept] ** 2)))
         again = distance <= max(_FLOOR, 3.0 * 1.2 * float(np.median(distance[kept])))
