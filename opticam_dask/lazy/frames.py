@@ -115,30 +115,58 @@ def take_frames(array: da.Array, index: Any) -> da.Array:
     return frame_array([block.select(local) for block, local in _by_block(blocks, positions)])
 
 
-def place_frames(blocks: Sequence[FrameBlock], index: NDArray[np.intp], chunks: Sequence[int]) -> da.Array:
+def place_frames(
+    array: da.Array, index: NDArray[np.intp], chunks: Sequence[int], dtype: np.dtype[Any] | None = None
+) -> da.Array:
     """Put frames in given places along time, lazily.
 
     Parameters
     ----------
-    blocks : sequence of FrameBlock
-        Frames, of one shape and type.
+    array : dask.array.Array, shape (time, y, x) [adu]
+        Stack of frames. One made by `frame_array` is read frame by frame as asked; of any other, the frames
+        between the first and the last of a chunk are computed.
     index : ndarray of int, shape (n,)
-        Number of the frame (counted through the blocks) in each place; -1 where there is none.
+        Frame for each place; -1 where there is none.
     chunks : sequence of int
         Places per chunk of the result.
+    dtype : dtype, optional
+        Type of the result. Default: that of ``array``, or `with_nan` of it if a place is empty.
 
     Returns
     -------
     dask.array.Array, shape (n, y, x) [adu]
-        One task per chunk. If a place is empty its pixels are NaN, and integers become floats
-        (float32 up to 16 bits, else float64).
+        Pixels of empty places are NaN. The tasks grow with the chunks, however the frames are scattered.
     """
+    if dtype is None:
+        dtype = array.dtype if (index >= 0).all() else with_nan(array.dtype)
+    parts = [index[first:stop] for first, stop in pairwise(np.cumsum([0, *chunks]))]
+    blocks = blocks_of(array)
+    if blocks is None:
+        return cast("da.Array", da.concatenate([_placed(array, part, dtype) for part in parts]))
     whole = _joined(blocks)
-    dtype = np.dtype(whole.dtype) if (index >= 0).all() else with_nan(np.dtype(whole.dtype))
-    edges = np.cumsum([0, *chunks])
-    parts = [index[first:stop] for first, stop in pairwise(edges)]
     stack = [BlockPixels(whole.select(part[part >= 0]), dtype, part >= 0) for part in parts]
-    return _stack(stack, tokenize(list(blocks), index, tuple(chunks)))
+    return _stack(stack, tokenize(list(blocks), index, tuple(chunks), dtype))
+
+
+def _placed(array: da.Array, part: NDArray[np.intp], dtype: np.dtype[Any]) -> da.Array:
+    """One chunk of `place_frames` of a stack that is no longer as it was read."""
+    found = part[part >= 0]
+    if not found.size:
+        return cast("da.Array", da.full((part.size, *array.shape[1:]), np.nan, dtype, chunks=-1))
+    first, stop = int(found.min()), int(found.max()) + 1
+    local = np.where(part >= 0, part - first, -1)
+    meta = np.empty((0, 0, 0), dtype)
+    span = array[first:stop].rechunk(-1)
+    return cast(
+        "da.Array", da.map_blocks(_place, span, local, chunks=((part.size,), *span.chunks[1:]), meta=meta)
+    )
+
+
+def _place(span: Image, local: NDArray[np.intp], block_info: Any = None) -> Image:
+    out = span[np.maximum(local, 0)].astype(block_info[None]["dtype"])
+    if (local < 0).any():
+        out[local < 0] = np.nan
+    return out
 
 
 def with_nan(dtype: np.dtype[Any]) -> np.dtype[Any]:
