@@ -10,11 +10,9 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
-
 import dask.config
 from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, Scheduler, SpecCluster, default_client
@@ -214,21 +212,25 @@ def _threads(
 def _remote(stack: ExitStack, name: str, n_workers: int | None) -> Client:
     if name in JOBQUEUES:
         return _jobqueue(stack, name, n_workers)
-    target: Mapping[str, Any]
-    if "://" in name:
-        target = {"address": name}
-    elif Path(name).is_file():
-        target = {"scheduler_file": name}
-    else:
-        raise ClusterError(f"cluster {name!r} is not known, and no such file exists; give {_ACCEPTED}")
+    address = name if "://" in name else _address_in(Path(name))
     try:
-        client: Client = stack.enter_context(Client(**target, timeout=connect_timeout()))
+        client: Client = stack.enter_context(Client(address, timeout=connect_timeout()))
     except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClusterError(f"cluster {name}: no scheduler could be reached ({reason})") from error
     if n_workers is not None:
         _wait(client, n_workers)
     return client
+
+
+def _address_in(path: Path) -> str:
+    """Address of the scheduler that wrote a scheduler file."""
+    if not path.is_file():
+        raise ClusterError(f"cluster '{path}' is not known, and no such file exists; give {_ACCEPTED}")
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["address"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ClusterError(f"{path}: is not a scheduler file, which names its address") from error
 
 
 def _jobqueue(stack: ExitStack, name: str, n_workers: int | None) -> Client:

@@ -1,6 +1,5 @@
 """Run the blocks of a lazy array on a cluster and bring the results back, in order."""
 
-# ruff: noqa: TID251 - the other half of cluster.py
 from __future__ import annotations
 
 import time

@@ -1,0 +1,17 @@
+"""Shared by all tests: one thread per library, and one cluster of processes for those that need it."""
+
+import os
+
+import pytest
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """A client of two worker processes."""
+    from opticam_dask.cluster import connect
+
+    with connect("local", n_workers=2, memory_limit="600MB") as client:
+        yield client

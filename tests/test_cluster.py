@@ -1,0 +1,258 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import dask
+import dask.array as da
+import numpy as np
+import psutil
+import pytest
+from dask.utils import parse_bytes
+
+from opticam_dask import config
+from opticam_dask.cluster import Runner, connect, run_tasks
+from opticam_dask.errors import ClusterError, InputError, OpticamError
+
+
+def tasks_of(function, n):
+    """One object per block: function(i) for i < n."""
+    blocks = da.from_array(np.arange(n).astype(object), chunks=1)
+    wrapped = _Each(function)
+    return blocks.map_blocks(wrapped, dtype=object, meta=np.empty(0, object))
+
+
+class _Each:
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, block):
+        out = np.empty(1, object)
+        out[0] = self.function(block.item())
+        return out
+
+
+def listening(process):
+    return [c.laddr.ip for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
+
+
+@pytest.mark.cluster
+def test_results_come_in_order_and_nothing_runs_on_the_client(cluster):
+    values = run_tasks(
+        cluster, tasks_of(lambda i: (i, os.getpid(), np.full(3, i)), 40), "count", progress=False
+    )
+    assert [value[0] for value in values] == list(range(40))
+    assert [value[2].tolist() for value in values] == [[i] * 3 for i in range(40)]
+    workers = set(cluster.run(os.getpid).values())
+    assert {value[1] for value in values} == workers
+    assert os.getpid() not in workers
+
+
+@pytest.mark.cluster
+def test_one_task_a_block_and_nothing_kept_by_the_workers(cluster):
+    before = cluster.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.transition_log))
+    run_tasks(cluster, tasks_of(lambda i: i, 30), "count", progress=False)
+    seen = cluster.run_on_scheduler(
+        lambda dask_scheduler: {
+            entry[0] for entry in list(dask_scheduler.transition_log)[before:] if entry[2] == "memory"
+        }
+    )
+    assert 30 <= len(seen) <= 60
+    for _ in range(100):
+        held = cluster.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks))
+        if held == 0:
+            break
+        time.sleep(0.05)
+    assert held == 0
+
+
+@pytest.mark.cluster
+def test_a_failing_block_is_named_after_its_retries(cluster, tmp_path):
+    def fails(i):
+        if i == 3:
+            (tmp_path / f"try-{time.time_ns()}").touch()
+            raise InputError("frame 7: no such star")
+        return i
+
+    with pytest.raises(OpticamError, match=r"measuring: block 4 of 6: frame 7: no such star") as error:
+        run_tasks(cluster, tasks_of(fails, 6), "measuring", progress=False)
+    assert isinstance(error.value.__cause__, InputError)
+    assert len(list(tmp_path.iterdir())) == 1 + config.retries()
+
+
+@pytest.mark.cluster
+def test_a_passing_failure_is_tried_again(cluster, tmp_path):
+    def fails_once(i):
+        mark = tmp_path / str(i)
+        if not mark.exists():
+            mark.touch()
+            raise OSError("the file server is away")
+        return i
+
+    assert run_tasks(cluster, tasks_of(fails_once, 4), "read", progress=False) == [0, 1, 2, 3]
+
+
+@pytest.mark.cluster
+def test_a_killed_worker_costs_nothing_but_time(cluster, tmp_path):
+    def dies_once(i):
+        mark = tmp_path / "died"
+        if i == 2 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return i
+
+    assert run_tasks(cluster, tasks_of(dies_once, 8), "survive", progress=False) == list(range(8))
+    cluster.wait_for_workers(2, timeout=30)
+
+
+@pytest.mark.cluster
+def test_workers_are_single_threaded_processes_with_a_limit_on_loopback(cluster):
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    for threads in cluster.run(lambda names: [os.environ[name] for name in names], names).values():
+        assert threads == ["1"] * 4
+    info = cluster.scheduler_info(n_workers=-1)["workers"].values()
+    assert {(worker["nthreads"], worker["memory_limit"]) for worker in info} == {(1, 600_000_000)}
+    me = psutil.Process()
+    ips = {ip for process in [me, *me.children(recursive=True)] for ip in listening(process)}
+    assert ips == {"127.0.0.1"}
+
+
+@pytest.mark.cluster
+def test_settings_of_the_client_reach_the_workers_it_starts_and_none_outlives_it():
+    with dask.config.set({"opticam.block-bytes": "3MiB"}), connect("local", n_workers=1) as client:
+        assert list(client.run(config.block_bytes).values()) == [3 * 2**20]
+        pids = set(client.run(os.getpid).values())
+        family = [
+            p for p in psutil.Process().children(recursive=True) if p.pid in pids or "dask" in p.cmdline()
+        ]
+        mine = [p for p in family if p.pid in pids or any(c.pid in pids for c in p.children())]
+    psutil.wait_procs(mine, timeout=10)
+    assert not any(p.is_running() for p in mine)
+
+
+SCRIPT = """
+import os
+from opticam_dask.cluster import connect
+print("started", flush=True)
+with connect(n_workers=1) as client:
+    print(*[*client.run(os.getpid).values()], flush=True)
+    {then}
+"""
+
+
+@pytest.mark.cluster
+def test_a_script_without_a_main_guard_starts_once_and_says_nothing_else(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT.format(then="print(client.submit(lambda: 6 * 7).result())"))
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    lines = done.stdout.split()
+    assert (done.returncode, done.stderr, lines[0], lines[2:]) == (0, "", "started", ["42"])
+    assert not psutil.pid_exists(int(lines[1]))
+
+
+@pytest.mark.cluster
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_workers_die_with_their_client(tmp_path, how):
+    (tmp_path / "script.py").write_text(SCRIPT.format(then="import time; time.sleep(60)"))
+    client = subprocess.Popen(
+        [sys.executable, "script.py"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with client:
+        assert client.stdout.readline() == "started\n"
+        worker = psutil.Process(int(client.stdout.readline()))
+        client.send_signal(how)
+        psutil.wait_procs([worker], timeout=30)
+        assert not worker.is_running()
+
+
+@pytest.mark.cluster
+def test_an_address_and_a_scheduler_file_reach_a_running_scheduler(cluster, tmp_path):
+    address = cluster.scheduler.address
+    path = tmp_path / "scheduler.json"
+    path.write_text(json.dumps({"address": address, "workers": {}}))
+    for name in (address, str(path)):
+        with connect(name, n_workers=2) as client:
+            assert client.scheduler.address == address
+    assert len(cluster.scheduler_info(n_workers=-1)["workers"]) == 2
+
+
+@pytest.mark.cluster
+def test_an_active_client_is_used_and_left_open(cluster):
+    with cluster.as_current(), connect() as client:
+        assert client is cluster
+    assert cluster.status == "running"
+
+
+def test_threads_run_here_and_close():
+    with connect("threads", n_workers=2, memory_limit="300MB") as client:
+        assert Runner(client, progress=False)(tasks_of(lambda i: os.getpid(), 3), "here") == [os.getpid()] * 3
+        assert Runner(client)(tasks_of(lambda i: i, 3)[:0], "nothing") == []
+        assert sum(client.nthreads().values()) == 2
+    assert client.status == "closed"
+
+
+def test_the_bar_shows_what_is_done_and_how_fast(capsys):
+    with connect("threads", n_workers=1) as client:
+        Runner(client, progress=True)(tasks_of(lambda i: i, 3), "counting stars")
+    shown = capsys.readouterr().err
+    assert "counting stars: 100%" in shown
+    assert "3/3" in shown
+    assert "block/s" in shown
+
+
+@pytest.mark.parametrize(
+    ("cluster_name", "options", "message"),
+    [
+        ("tcp://127.0.0.1:9", {}, "no scheduler could be reached"),
+        ("nowhere://x", {}, "no scheduler could be reached"),
+        ("no-such-file.json", {}, "give local, threads, a scheduler address"),
+        ("local", {"n_workers": 0}, "at least one worker"),
+        ("local", {"memory_limit": "much"}, "memory limit 'much'"),
+    ],
+)
+def test_a_cluster_that_cannot_be_had_is_one_clear_line(cluster_name, options, message):
+    with dask.config.set({"opticam.connect-timeout": 0.5}):
+        with pytest.raises(ClusterError, match=message) as error, connect(cluster_name, **options):
+            pass
+    assert "\n" not in str(error.value)
+
+
+def test_a_batch_queue_without_its_package_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    with (
+        pytest.raises(ClusterError, match=r"pip install 'opticam-dask\[hpc\]'"),
+        connect("slurm", n_workers=2),
+    ):
+        pass
+
+
+def test_a_scheduler_file_that_is_none_is_one_clear_line(tmp_path):
+    (tmp_path / "scheduler.json").write_text("{")
+    with (
+        pytest.raises(ClusterError, match="no scheduler could be reached"),
+        connect(str(tmp_path / "scheduler.json")),
+    ):
+        pass
+
+
+def test_engine_settings_are_read_from_dask_and_its_environment():
+    assert config.block_bytes() == 64 * 2**20
+    with dask.config.set({"opticam.block-bytes": "1MiB", "opticam.retries": 0}):
+        assert (config.block_bytes(), config.retries()) == (2**20, 0)
+    code = "from opticam_dask import config; print(config.block_bytes(), config.export_csv_max_sources())"
+    environment = {
+        **os.environ,
+        "DASK_OPTICAM__BLOCK_BYTES": "32MiB",
+        "DASK_OPTICAM__EXPORT_CSV_MAX_SOURCES": "7",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [str(parse_bytes("32MiB")), "7"]
