@@ -190,8 +190,9 @@ def _pointing(scene: Scene, placeholder: tuple[Value, Value]) -> tuple[Value, Va
     if scene.pointing is None:
         return placeholder
     ra, dec = scene.pointing
+    hours = round(ra * 240.0, 3) % 86400.0 / 3600.0  # what rounds to 24 hours is 0
     sign = "-" if dec < 0 else "+"
-    return _sexagesimal(ra / 15.0, 3), sign + _sexagesimal(abs(dec), 2)
+    return _sexagesimal(hours, 3), sign + _sexagesimal(abs(dec), 2)
 
 
 def _sexagesimal(value: float, decimals: int) -> str:
