@@ -108,7 +108,7 @@ def _fluxes(  # type: ignore[no-untyped-def]
         fill_overlap(weights, xy[k, 0], xy[k, 1], aperture[0], aperture[1], aperture[2])
         flags[k] = _aperture_flags(pixels[k], weights, corner[k], frame, saturation)
         counts, area, held, whole = _accumulate(pixels[k], weights, profile, sky[k, 0])
-        if area > 0.0 and held >= MIN_FRACTION * whole:
+        if held > 0.0 and held >= MIN_FRACTION * whole:
             scale = 1.0 / held if correct else whole / held
             variance = aperture_variance(counts, area, sky[k, 1], sky[k, 2], gain)
             table[k, 0], table[k, 1] = counts * scale, variance * scale * scale

@@ -129,6 +129,8 @@ def _step(pixels, x, y, psf, level):  # type: ignore[no-untyped-def]
                 _fill_basis(basis, ((i - x) * cos + (j - y) * sin) / a, ((j - y) * cos - (i - x) * sin) / b)
                 _add(normal, right, basis, pixels[j, i] - level)
     amplitude, du, dv = _solve(normal, right)
+    if not amplitude > 0.0:
+        return np.nan, np.nan, np.nan, np.nan
     return amplitude, du / amplitude, dv / amplitude, normal[0, 0]
 
 

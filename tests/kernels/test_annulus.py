@@ -17,7 +17,10 @@ ELLIPSE = Ellipse(4.0, 2.5, np.radians(37.0))
 NAMES = ("mean", "median", "std", "mad_std")
 
 # photutils tells of every masked pixel it meets
-pytestmark = pytest.mark.filterwarnings("ignore:Input data contains invalid values")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Input data contains invalid values"),
+    pytest.mark.filterwarnings("ignore:invalid value encountered in multiply"),
+]
 
 
 def frame(seed=1, shape=(131, 157), dtype=np.float64, bad=True):
@@ -32,7 +35,8 @@ def frame(seed=1, shape=(131, 157), dtype=np.float64, bad=True):
 
 def oracle(image, xy, clip, ellipse=ELLIPSE, r_in=5.0, r_out=7.5):
     a, b, theta = ellipse
-    annulus = EllipticalAnnulus(xy, r_in * a, r_out * a, r_out * b, r_in * b, theta=np.degrees(theta) * u.deg)
+    axes = {"a_in": r_in * a, "a_out": r_out * a, "b_in": r_in * b, "b_out": r_out * b}
+    annulus = EllipticalAnnulus(xy, **axes, theta=np.degrees(theta) * u.deg)
     return ApertureStats(image, annulus, sigma_clip=clip)
 
 
@@ -123,8 +127,7 @@ def test_area_and_bad_scales():
 def test_whole_numbers_far_apart_sort_like_floats():
     image = np.random.default_rng(3).integers(0, 65536, (60, 60)).astype(np.uint16)
     xy = np.array([[30.0, 30.0]])
-    ours = annulus_statistics(image, xy, ELLIPSE, rule=ClipRule(sigma_lower=1.0, sigma_upper=1.0))
-    theirs = annulus_statistics(
-        image.astype(float), xy, ELLIPSE, rule=ClipRule(sigma_lower=1.0, sigma_upper=1.0)
-    )
-    assert ours == theirs
+    rule = ClipRule(sigma_lower=1.5, sigma_upper=1.5)
+    ours = annulus_statistics(image, xy, ELLIPSE, rule=rule)
+    assert ours.n_pixels[0] > 10
+    assert ours == annulus_statistics(image.astype(float), xy, ELLIPSE, rule=rule)

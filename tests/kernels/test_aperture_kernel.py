@@ -25,9 +25,8 @@ def photutils_sums(image, xy, a, b, angle):
 @pytest.mark.parametrize("angle", [0.0, 37.0, 90.0, -75.0, 180.0, 123.4])
 @pytest.mark.parametrize(("a", "b"), [(4.0, 2.5), (9.42, 5.9), (0.4, 0.2), (3.0, 3.0), (12.0, 0.6)])
 def test_sums_equal_photutils(a, b, angle):
-    xy = np.vstack(
-        [RNG.uniform(0, 1, (20, 2)) * (82, 60), [(10.0, 10.0), (10.5, 20.5), (0.0, 0.0), (-1.0, 30.0)]]
-    )
+    special = [(10.0, 10.0), (10.5, 20.5), (0.0, 0.0), (-0.1, 30.0)]
+    xy = np.vstack([RNG.uniform(0, 1, (20, 2)) * (82, 60), special])
     ours = aperture_sums(IMAGE, xy, Ellipse(a, b, np.radians(angle)))
     np.testing.assert_allclose(ours, photutils_sums(IMAGE, xy, a, b, angle), rtol=0, atol=1e-9)
 
@@ -47,19 +46,15 @@ def test_the_area_is_that_of_the_ellipse(a, ratio, angle, x, y):
 def test_circles_equal_sep(radius):
     xy = RNG.uniform(12, 48, (20, 2))
     theirs, _, _ = sep.sum_circle(IMAGE, xy[:, 0], xy[:, 1], radius, subpix=0)
-    np.testing.assert_allclose(
-        aperture_sums(IMAGE, xy, Ellipse(radius, radius, 0.4)), theirs, rtol=0, atol=1e-6
-    )
+    ours = aperture_sums(IMAGE, xy, Ellipse(radius, radius, 0.4))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)  # sep weighs pixels in single precision
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
 def test_types_of_pixels(dtype):
     image = np.round(IMAGE).astype(dtype)
-    xy = np.array([[30.2, 20.7]])
-    ours = aperture_sums(image, xy, Ellipse(4.0, 2.5, 0.6))
-    assert ours[0] == pytest.approx(
-        aperture_sums(image.astype(float), xy, Ellipse(4.0, 2.5, 0.6))[0], abs=1e-9
-    )
+    xy, ellipse = np.array([[30.2, 20.7]]), Ellipse(4.0, 2.5, 0.6)
+    assert aperture_sums(image, xy, ellipse) == aperture_sums(image.astype(float), xy, ellipse)
 
 
 def star(psf, x, y, flux, shape=(61, 83)):

@@ -12,11 +12,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:Input data contains")
 
 def frame(shape=(131, 157), *, bad=False, seed=1):
     rng = np.random.default_rng(seed)
-    image = (
-        rng.normal(1000.0, 10.0, shape)
-        + 0.3 * np.arange(shape[1])
-        + 5 * np.sin(np.arange(shape[0]) / 20)[:, None]
-    )
+    image = rng.normal(1000.0, 10.0, shape) + 0.3 * np.arange(shape[1])
+    image += 5 * np.sin(np.arange(shape[0]) / 20)[:, None]
     image[rng.integers(0, shape[0], 300), rng.integers(0, shape[1], 300)] += 800.0
     if bad:
         image[rng.integers(0, shape[0], 60), rng.integers(0, shape[1], 60)] = np.nan
@@ -24,13 +21,18 @@ def frame(shape=(131, 157), *, bad=False, seed=1):
     return image
 
 
-@pytest.mark.parametrize("bad", [False, True])
 @pytest.mark.parametrize(
-    ("shape", "box"), [((128, 144), 16), ((131, 157), 16), ((61, 200), (12, 31)), ((50, 37), 64)]
+    ("shape", "box", "bad"),
+    [
+        ((128, 144), 16, False),
+        ((128, 144), 16, True),
+        ((131, 157), 16, False),
+        ((131, 157), 16, True),
+        ((61, 200), (12, 31), True),
+        ((50, 37), 64, False),
+    ],
 )
 def test_mesh_and_background_equal_photutils(shape, box, bad):
-    if bad and shape == (50, 37):
-        pytest.skip("one box with too many pixels lost")
     image = frame(shape, bad=bad)
     theirs = Background2D(image, box)
     ours = background_mesh(image, box)
@@ -54,7 +56,7 @@ def test_types_of_pixels_to_the_single_precision_of_photutils(dtype):
 
 @pytest.mark.parametrize(("exclude", "filter_size"), [(50.0, 1), (0.0, 5)])
 def test_options_equal_photutils(exclude, filter_size):
-    image = np.round(frame((96, 112))).astype(float) * 0 + frame((96, 112))
+    image = frame((96, 112))
     image[:40, :40] = np.where(np.random.default_rng(0).random((40, 40)) < 0.2, np.nan, image[:40, :40])
     if exclude == 0.0:
         image = np.random.default_rng(4).uniform(99, 101, (96, 112))  # nothing is clipped, nothing lost
@@ -91,7 +93,6 @@ def test_a_constant_frame_and_a_frame_of_nan():
         ("i4", "f8"),
         (">f4", "f4"),
         ("f8", "f8"),
-        ("f2", "f4"),
     ],
 )
 def test_as_pixels(given, expected):
