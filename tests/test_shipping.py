@@ -115,8 +115,8 @@ def closure(step):
 def add(x, step):
     return 2 * x + step
 
-functions = [in_main, InMain(), lambda x: 2 * x + STEP, closure(1), partial(add, step=1), estimators.by_module,
-             estimators.by_name, estimators.Estimator(1)]
+functions = [in_main, InMain(), lambda x: 2 * x + STEP, closure(1), partial(add, step=1),
+             estimators.by_module, estimators.by_name, estimators.Estimator(1)]
 with connect("ADDRESS") as client:
     futures = [client.submit(by_value(f), 20, pure=False) for f in functions]
     print(client.gather(futures))
