@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -124,24 +125,33 @@ def _iso(found: Found, year: str, month: str, day: str, hour: str, minute: str, 
     return f"{date}T{int(hour):02d}:{int(minute):02d}:{int(whole):02d}.{fraction or '0'}"
 
 
+@cache
+def _earth_orientation() -> Any:
+    from astropy.utils import iers
+
+    return iers.IERS_B.open(iers.IERS_B_FILE)
+
+
 @contextmanager
 def offline_tables() -> Iterator[None]:
     """Let astropy use its packaged Earth-orientation and leap-second tables, never the network.
 
-    Beyond the end of the tables UT1 is taken as the last known; a second of error there moves the observer
-    by 0.4 km, that is BMJD by 1.5 microseconds. Warnings about such dates are silenced.
+    Outside the tables' dates UT1 is approximate; a second of error there moves the observer by 0.4 km, that
+    is BMJD by 1.5 microseconds. Warnings about such dates are silenced.
     """
     from astropy.utils import iers
+    from astropy.utils.exceptions import AstropyWarning
     from erfa import ErfaWarning
 
     with (
         iers.conf.set_temp("auto_download", False),
         iers.conf.set_temp("auto_max_age", None),
         iers.conf.set_temp("iers_degraded_accuracy", "ignore"),
-        iers.earth_orientation_table.set(iers.IERS_B.open(iers.IERS_B_FILE)),
+        iers.earth_orientation_table.set(_earth_orientation()),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", ErfaWarning)
+        warnings.simplefilter("ignore", AstropyWarning)
         yield
 
 
