@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from xarray import Variable
 from xarray.backends import BackendEntrypoint
+from xarray.core.indexing import ExplicitlyIndexed
 
 from opticam_dask.errors import InputError
 
@@ -112,10 +114,37 @@ class OpticamBackend(BackendEntrypoint):
             frames=frames,
             block_bytes=block_bytes,
         )
+        night = night.map_over_datasets(_keeping_dask)
         names = [drop_variables] if isinstance(drop_variables, str) else list(drop_variables or ())
         return (
             night.map_over_datasets(lambda node: node.drop_vars(names, errors="ignore")) if names else night
         )
+
+
+class DaskVariable(Variable):
+    """Variable that stays a dask array.
+
+    xarray wraps what an engine opens, dask arrays included, for its own lazy loading; the wrapper would hide
+    the chunks.
+    """
+
+    __slots__ = ()
+
+    @property
+    def data(self) -> Any:
+        """Pixels, lazy."""
+        return super().data
+
+    @data.setter
+    def data(self, data: Any) -> None:
+        if isinstance(data, ExplicitlyIndexed):
+            data = data.get_duck_array()
+        cast("property", Variable.data).__set__(self, data)
+
+
+def _keeping_dask(node: xr.Dataset) -> xr.Dataset:
+    images = {name: DaskVariable(v.dims, v.variable.data, v.attrs) for name, v in node.data_vars.items()}
+    return node.assign(images)
 
 
 def _instrument(instrument: Instrument | str | None) -> Instrument:

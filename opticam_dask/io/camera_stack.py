@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import dask.array as da
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from opticam_dask.errors import InputError
 from opticam_dask.io.matching import place_cameras
-from opticam_dask.lazy.frames import place_frames, with_nan
+from opticam_dask.lazy.frames import place_cameras_frames, with_nan
 from opticam_dask.schema import DIMS
 
 _PER_CAMERA = ("MJD", "BMJD", "exposure", "airmass", "frame", "flags")
@@ -79,12 +79,17 @@ def _nodes(night: xr.DataTree, cameras: Sequence[str] | None) -> dict[str, xr.Da
     missing = [name for name in wanted if name not in have]
     if missing or not wanted:
         raise InputError(f"no camera {', '.join(missing)} in this night; it has {', '.join(have) or 'none'}")
-    nodes = {name: night[name].to_dataset().sortby("time") for name in wanted}
+    nodes = {name: _in_order(night[name].to_dataset()) for name in wanted}
     shapes = {name: node["image"].shape[1:] for name, node in nodes.items()}
     if len(set(shapes.values())) > 1:
         told = ", ".join(f"{name} {ny}x{nx}" for name, (ny, nx) in shapes.items())
         raise InputError(f"cameras of different shapes cannot be stacked: {told} (rows x columns)")
     return nodes
+
+
+def _in_order(node: xr.Dataset) -> xr.Dataset:
+    # Left alone where it can be: sorting, even of what is in order, hides the blocks behind the image.
+    return node if node["time"].to_index().is_monotonic_increasing else node.sortby("time")
 
 
 def _nanoseconds(tolerance: str | np.timedelta64) -> int:
@@ -122,5 +127,4 @@ def _stacked_images(images: Sequence[xr.DataArray], frames: Sequence[NDArray[np.
     step = max(array.chunksize[0] for array in arrays)
     count = frames[0].size
     chunks = [min(step, count - start) for start in range(0, count, step)]
-    placed = [place_frames(array, index, chunks, dtype) for array, index in zip(arrays, frames, strict=True)]
-    return cast("da.Array", da.stack(placed))
+    return place_cameras_frames(arrays, frames, chunks, dtype)

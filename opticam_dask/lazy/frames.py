@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, cast
@@ -19,8 +19,6 @@ from opticam_dask.errors import InputError
 from opticam_dask.io.blocks import FrameBlock
 from opticam_dask.io.indexing import axis_indices, drop_axes
 from opticam_dask.types import Image
-
-_WHOLE = (slice(None),) * 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +57,23 @@ class BlockPixels:
             frames = np.cumsum(self.present)[places[here]] - 1
             out[here] = self.block.read((frames, rows.where, columns.where))
         return drop_axes(out, (time, rows, columns))
+
+
+@dataclass(frozen=True, eq=False)
+class CameraPixels:
+    """`BlockPixels` with a leading axis of length one, for the camera."""
+
+    pixels: BlockPixels
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(1, time, rows, columns)."""
+        return 1, *self.pixels.shape
+
+    def __getitem__(self, key: Any) -> Image:
+        camera, *part = axis_indices(key, self.shape)
+        image = self.pixels[tuple(axis.where for axis in part)]
+        return drop_axes(np.broadcast_to(image, (camera.size, *image.shape)), (camera, *part))
 
 
 def frame_array(blocks: Sequence[FrameBlock]) -> da.Array:
@@ -139,31 +154,73 @@ def place_frames(
     """
     if dtype is None:
         dtype = array.dtype if (index >= 0).all() else with_nan(array.dtype)
+    placed = _placed_blocks(array, index, chunks, dtype)
+    if placed is not None:
+        return _stack(placed, tokenize(array.name, index, tuple(chunks), dtype))
     parts = [index[first:stop] for first, stop in pairwise(np.cumsum([0, *chunks]))]
+    return cast("da.Array", da.concatenate([_placed(array, part, dtype) for part in parts]))
+
+
+def place_cameras_frames(
+    arrays: Sequence[da.Array],
+    indices: Sequence[NDArray[np.intp]],
+    chunks: Sequence[int],
+    dtype: np.dtype[Any],
+) -> da.Array:
+    """Stack cameras, the frames of each put in given places; see `place_frames`.
+
+    Returns
+    -------
+    dask.array.Array, shape (camera, time, y, x) [adu]
+        One chunk per camera and chunk of time. Slices reach the reader if `frame_array` made every array.
+    """
+    pairs = list(zip(arrays, indices, strict=True))
+    placed = [_placed_blocks(array, index, chunks, dtype) for array, index in pairs]
+    sources = [CameraPixels(pixels) for camera in placed if camera is not None for pixels in camera]
+    if len(sources) < len(pairs) * len(chunks):
+        return cast(
+            "da.Array", da.stack([place_frames(array, index, chunks, dtype) for array, index in pairs])
+        )
+    shape = sources[0].shape[2:]
+    layout = ((1,) * len(pairs), tuple(map(int, chunks)), *((length,) for length in shape))
+    keys = [(camera, part, 0, 0) for camera in range(len(pairs)) for part in range(len(chunks))]
+    token = tokenize([array.name for array in arrays], list(indices), tuple(chunks), dtype)
+    return _array(dict(zip(keys, sources, strict=True)), layout, dtype, token)
+
+
+def _placed_blocks(
+    array: da.Array, index: NDArray[np.intp], chunks: Sequence[int], dtype: np.dtype[Any]
+) -> list[BlockPixels] | None:
+    """Sources of the chunks of `place_frames`, if the blocks behind the array are known."""
     blocks = blocks_of(array)
     if blocks is None:
-        return cast("da.Array", da.concatenate([_placed(array, part, dtype) for part in parts]))
-    whole = _joined(blocks)
-    stack = [BlockPixels(whole.select(part[part >= 0]), dtype, part >= 0) for part in parts]
-    return _stack(stack, tokenize(list(blocks), index, tuple(chunks), dtype))
+        return None
+    whole = replace(
+        blocks[0],
+        paths=tuple(path for block in blocks for path in block.paths),
+        meta=np.concatenate([block.meta for block in blocks]),
+    )
+    parts = [index[first:stop] for first, stop in pairwise(np.cumsum([0, *chunks]))]
+    return [BlockPixels(whole.select(part[part >= 0]), dtype, part >= 0) for part in parts]
 
 
 def _placed(array: da.Array, part: NDArray[np.intp], dtype: np.dtype[Any]) -> da.Array:
     """One chunk of `place_frames` of a stack that is no longer as it was read."""
     found = part[part >= 0]
     if not found.size:
-        return cast("da.Array", da.full((part.size, *array.shape[1:]), np.nan, dtype, chunks=-1))
+        return cast("da.Array", da.full((part.size, *array.shape[1:]), np.nan, dtype=dtype, chunks=-1))
     first, stop = int(found.min()), int(found.max()) + 1
     local = np.where(part >= 0, part - first, -1)
     meta = np.empty((0, 0, 0), dtype)
     span = array[first:stop].rechunk(-1)
     return cast(
-        "da.Array", da.map_blocks(_place, span, local, chunks=((part.size,), *span.chunks[1:]), meta=meta)
+        "da.Array",
+        da.map_blocks(_place, span, local, dtype, chunks=((part.size,), *span.chunks[1:]), meta=meta),
     )
 
 
-def _place(span: Image, local: NDArray[np.intp], block_info: Any = None) -> Image:
-    out = span[np.maximum(local, 0)].astype(block_info[None]["dtype"])
+def _place(span: Image, local: NDArray[np.intp], kind: np.dtype[Any]) -> Image:
+    out = span[np.maximum(local, 0)].astype(kind)
     if (local < 0).any():
         out[local < 0] = np.nan
     return out
@@ -174,11 +231,6 @@ def with_nan(dtype: np.dtype[Any]) -> np.dtype[Any]:
     if dtype.kind == "f":
         return dtype
     return np.dtype("float32" if dtype.itemsize <= 2 else "float64")
-
-
-def _joined(blocks: Sequence[FrameBlock]) -> FrameBlock:
-    paths = tuple(path for block in blocks for path in block.paths)
-    return replace(blocks[0], paths=paths, meta=np.concatenate([block.meta for block in blocks]))
 
 
 def _by_block(
@@ -193,26 +245,32 @@ def _by_block(
 
 
 def _stack(chunks: Sequence[BlockPixels], token: str) -> da.Array:
-    """Dask array over chunks, in the form whose slices dask fuses into the read.
-
-    `dask.array.from_array` gives each chunk two tasks, and slices of those are not fused.
-    """
     kinds = {(*chunk.block.shape, chunk.dtype) for chunk in chunks}
     if len(kinds) > 1:
         raise InputError(f"frames of several shapes or types cannot be stacked: {sorted(map(str, kinds))}")
     ((ny, nx, dtype),) = kinds
+    layout = (tuple(chunk.shape[0] for chunk in chunks), (ny,), (nx,))
+    return _array({(number, 0, 0): chunk for number, chunk in enumerate(chunks)}, layout, dtype, token)
+
+
+def _array(
+    sources: Mapping[tuple[int, ...], Any],
+    chunks: tuple[tuple[int, ...], ...],
+    dtype: np.dtype[Any],
+    token: str,
+) -> da.Array:
+    """Dask array over array-likes, in the form whose slices dask fuses into the read.
+
+    `dask.array.from_array` gives each chunk two tasks, and slices of those are not fused.
+    """
     name = f"opticam-frames-{token}"
-    keys = [(name, number, 0, 0) for number in range(len(chunks))]
+    whole = (slice(None),) * len(chunks)
     graph: dict[Any, Any] = {
-        key: Task(key, getter, DataNode(None, chunk), DataNode(None, _WHOLE))
-        for key, chunk in zip(keys, chunks, strict=True)
+        (name, *place): Task((name, *place), getter, DataNode(None, source), DataNode(None, whole))
+        for place, source in sources.items()
     }
-    return da.Array(
-        HighLevelGraph.from_collections(name, graph),
-        name,
-        chunks=(tuple(chunk.shape[0] for chunk in chunks), (ny,), (nx,)),
-        meta=np.empty((0, 0, 0), dtype),
-    )
+    layer = HighLevelGraph.from_collections(name, graph)
+    return da.Array(layer, name, chunks=chunks, meta=np.empty((0,) * len(chunks), dtype))
 
 
 def _source(task: Any) -> Any:
