@@ -82,7 +82,7 @@ def _matches(pattern: Path) -> Iterator[Path]:
 
 
 def _named(path: Path) -> Iterator[str]:
-    if is_fits_name(path.name):
+    if is_fits_name(path.name) and not path.name.startswith("."):
         # The folder is resolved, a link to a file keeps its name: as when the folder is walked.
         yield str(path.parent.resolve() / path.name)
 

@@ -82,7 +82,7 @@ def scan_report(frames: pd.DataFrame) -> str:
     lines = list(_counts(good))
     for rows in sampling(frames):
         lines += _times(rows)
-    lines += _rejected(frames[frames["status"] != "accepted"])
+    lines += _rejected(frames[frames["status"] != "accepted"], len(frames))
     lines += _notes(good)
     return "\n".join(lines)
 
@@ -118,10 +118,10 @@ def _times(rows: Sampling) -> list[str]:
     return lines + ([f"  and {hidden} shorter gaps"] if hidden else [])
 
 
-def _rejected(bad: pd.DataFrame) -> Iterator[str]:
+def _rejected(bad: pd.DataFrame, n_found: int) -> Iterator[str]:
     if bad.empty:
         return
-    yield f"Rejected: {len(bad)} of which"
+    yield f"Rejected: {len(bad)} of {n_found}"
     groups = sorted(bad.groupby("reason", sort=True), key=lambda item: -len(item[1]))
     for reason, rows in groups:
         yield f"  {len(rows)} x {reason}: {_names(rows)}"
