@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from opticam_dask.errors import InputError
-from opticam_dask.kernels.clipping import ClipRule, clip_sorted, sort_prefix, statistics_of_sorted
+from opticam_dask.kernels.clipping import ClipRule, clip_sorted, sort_rows, statistics_of_sorted
 from opticam_dask.kernels.stamps import Ellipse, stamp_batches
 
 if TYPE_CHECKING:
@@ -87,36 +87,38 @@ def annulus_statistics(
     count = np.zeros(len(xy), dtype=np.int64)
     whole = image.dtype.kind in "iu"
     for rows, stamps in stamp_batches(image, xy, ellipse.half_extent(r_out)):
+        values = np.full((len(stamps.pixels), stamps.pixels[0].size), np.nan)
         shape = (ellipse.semimajor, ellipse.semiminor, ellipse.orientation_rad, r_in, r_out)
-        _annuli(stamps.pixels, stamps.xy, shape, rule or ClipRule(), whole, table[rows], count[rows])
+        _collect(stamps.pixels, stamps.xy, shape, values, count[rows])
+        sort_rows(values, count[rows], whole)
+        _statistics(values, rule or ClipRule(), table[rows], count[rows])
     return SkyStatistics(table[:, 0], table[:, 1], table[:, 2], table[:, 3], count)
 
 
 @njit(cache=True, nogil=True)
-def _annuli(pixels, xy, shape, rule, whole, table, count):  # type: ignore[no-untyped-def]
-    buffer = np.empty(pixels.shape[1] * pixels.shape[2])
+def _collect(pixels, xy, shape, values, count):  # type: ignore[no-untyped-def]
+    """Copy the good pixels of each annulus into a row of ``values``; count them."""
+    a, b, theta, r_in, r_out = shape
+    cos, sin = math.cos(theta), math.sin(theta)
     for k in range(pixels.shape[0]):
-        n = _collect(pixels[k], xy[k, 0], xy[k, 1], shape, buffer)
-        sort_prefix(buffer, n, whole)
-        start, stop = clip_sorted(buffer, n, rule)
-        mean, median, std, mad_std, count[k] = statistics_of_sorted(buffer, start, stop)
-        if count[k] >= MIN_SKY_PIXELS:
-            table[k, 0], table[k, 1], table[k, 2], table[k, 3] = mean, median, std, mad_std
+        n = 0
+        for j in range(pixels.shape[1]):
+            for i in range(pixels.shape[2]):
+                dx, dy = i - xy[k, 0], j - xy[k, 1]
+                u, v = dx * cos + dy * sin, dy * cos - dx * sin
+                inside = (u / (r_out * a)) ** 2 + (v / (r_out * b)) ** 2 < 1.0
+                in_hole = r_in > 0.0 and (u / (r_in * a)) ** 2 + (v / (r_in * b)) ** 2 < 1.0
+                if inside and not in_hole and not math.isnan(pixels[k, j, i]):
+                    values[k, n] = pixels[k, j, i]
+                    n += 1
+        count[k] = n
 
 
 @njit(cache=True, nogil=True)
-def _collect(pixels, x, y, shape, buffer):  # type: ignore[no-untyped-def]
-    """Copy the good pixels of the annulus into ``buffer``; return how many."""
-    a, b, theta, r_in, r_out = shape
-    cos, sin = math.cos(theta), math.sin(theta)
-    n = 0
-    for j in range(pixels.shape[0]):
-        for i in range(pixels.shape[1]):
-            u = (i - x) * cos + (j - y) * sin
-            v = (j - y) * cos - (i - x) * sin
-            inside = (u / (r_out * a)) ** 2 + (v / (r_out * b)) ** 2 < 1.0
-            in_hole = r_in > 0.0 and (u / (r_in * a)) ** 2 + (v / (r_in * b)) ** 2 < 1.0
-            if inside and not in_hole and not math.isnan(pixels[j, i]):
-                buffer[n] = pixels[j, i]
-                n += 1
-    return n
+def _statistics(values, rule, table, count):  # type: ignore[no-untyped-def]
+    """Clip sorted rows; ``count`` becomes the number of values left."""
+    for k in range(len(values)):
+        start, stop = clip_sorted(values[k], count[k], rule)
+        mean, median, std, mad_std, count[k] = statistics_of_sorted(values[k], start, stop)
+        if count[k] >= MIN_SKY_PIXELS:
+            table[k, 0], table[k, 1], table[k, 2], table[k, 3] = mean, median, std, mad_std

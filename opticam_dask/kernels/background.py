@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from opticam_dask.errors import InputError
-from opticam_dask.kernels.clipping import ClipRule, clip_sorted, mean_and_std, median_of_sorted, sort_prefix
+from opticam_dask.kernels.clipping import ClipRule, clip_sorted, mean_and_std, median_of_sorted, sort_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -164,32 +164,34 @@ def _raw_mesh(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     shape = (-(-image.shape[0] // box[0]), -(-image.shape[1] // box[1]))
     level, rms = np.full(shape, np.nan), np.full(shape, np.nan)
-    _boxes(image, box, rule, least * box[0] * box[1], image.dtype.kind in "iu", level, rms)
+    whole = image.dtype.kind in "iu"
+    count = np.zeros(shape[1], dtype=np.int64)
+    for j in range(shape[0]):
+        values = np.full((shape[1], box[0] * box[1]), np.nan, dtype=np.float64 if whole else image.dtype)
+        _collect(image[j * box[0] : (j + 1) * box[0]], box[1], values, count)
+        sort_rows(values, count, whole)
+        _row_statistics(values, count, rule, least * box[0] * box[1], level[j], rms[j])
     return level, rms
 
 
 @njit(cache=True, nogil=True)
-def _boxes(image, box, rule, least, whole, level, rms):  # type: ignore[no-untyped-def]
-    buffer = np.empty(box[0] * box[1])
-    for j in range(level.shape[0]):
-        for i in range(level.shape[1]):
-            n = _collect(image, j * box[0], i * box[1], box, buffer)
-            sort_prefix(buffer, n, whole)
-            start, stop = clip_sorted(buffer, n, rule)
-            if stop - start > least:
-                level[j, i], rms[j, i] = _mode_and_std(buffer, start, stop)
+def _collect(strip, width, values, count):  # type: ignore[no-untyped-def]
+    """Copy the good pixels of each box of a strip of the frame into a row of ``values``; count them."""
+    count[:] = 0
+    for j in range(strip.shape[0]):
+        for i in range(strip.shape[1]):
+            k = i // width
+            if math.isfinite(strip[j, i]):
+                values[k, count[k]] = strip[j, i]
+                count[k] += 1
 
 
 @njit(cache=True, nogil=True)
-def _collect(image, row, column, box, buffer):  # type: ignore[no-untyped-def]
-    n = 0
-    for j in range(row, min(row + box[0], image.shape[0])):
-        for i in range(column, min(column + box[1], image.shape[1])):
-            value = float(image[j, i])
-            if math.isfinite(value):
-                buffer[n] = value
-                n += 1
-    return n
+def _row_statistics(values, count, rule, least, level, rms):  # type: ignore[no-untyped-def]
+    for k in range(len(count)):
+        start, stop = clip_sorted(values[k], count[k], rule)
+        if stop - start > least:
+            level[k], rms[k] = _mode_and_std(values[k], start, stop)
 
 
 @njit(cache=True, nogil=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numba import njit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAD_TO_STD = 1.482602218505602
 """Standard deviation of a normal distribution over its median absolute deviation."""
@@ -68,27 +71,40 @@ def clip_rule(sigma_clip: Any) -> ClipRule | None:
     )
 
 
-@njit(cache=True, nogil=True)
-def sort_prefix(values, n, whole):  # type: ignore[no-untyped-def]
-    """Sort ``values[:n]`` in place; ``whole`` says that all are whole numbers, which can be counted."""
-    if n < 2:
-        return
+def sort_rows(rows: NDArray[np.floating[Any]], counts: NDArray[np.int64], whole: bool) -> None:
+    """Sort rows in place.
+
+    Parameters
+    ----------
+    rows : ndarray, shape (n, m)
+        The first ``counts[k]`` values of row k, then NaN.
+    counts : ndarray, shape (n,)
+        Number of values in each row.
+    whole : bool
+        All values are whole numbers, which are counted rather than compared.
+    """
     if whole:
-        low = values[0]
-        high = values[0]
-        for i in range(1, n):
-            low = min(low, values[i])
-            high = max(high, values[i])
-        if high - low < _COUNTING_SPAN * n:
-            _counting_sort(values, n, low, int(high - low) + 1)
-            return
-    values[:n].sort()
+        _sort_whole(rows, counts)
+    else:
+        rows.sort(axis=1)  # NaN goes last
 
 
 @njit(cache=True, nogil=True)
-def _counting_sort(values, n, low, span):  # type: ignore[no-untyped-def]
+def _sort_whole(rows, counts):  # type: ignore[no-untyped-def]
+    for k in range(len(counts)):
+        values = rows[k, : counts[k]]
+        if values.size > 1:
+            low, high = values.min(), values.max()
+            if high - low < _COUNTING_SPAN * values.size:
+                _counting_sort(values, low, int(high - low) + 1)
+            else:
+                values.sort()
+
+
+@njit(cache=True, nogil=True)
+def _counting_sort(values, low, span):  # type: ignore[no-untyped-def]
     counts = np.zeros(span, dtype=np.int64)
-    for i in range(n):
+    for i in range(values.size):
         counts[int(values[i] - low)] += 1
     k = 0
     for step in range(span):
@@ -160,7 +176,7 @@ def median_of_sorted(values, start, stop):  # type: ignore[no-untyped-def]
     middle = (start + stop) // 2
     if (stop - start) % 2:
         return values[middle]
-    return 0.5 * (values[middle - 1] + values[middle])
+    return 0.5 * values[middle - 1] + 0.5 * values[middle]  # in double precision whatever the values are
 
 
 @njit(cache=True, nogil=True)

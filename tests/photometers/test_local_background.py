@@ -68,7 +68,7 @@ def test_annulus_and_stats_for_subclasses():
             return stats.median, stats.mad_std
 
     result = measure(Median())
-    assert result["bkg"] == pytest.approx([112.0, 118.0, 101.0], abs=3.0)
+    assert result["bkg"] == pytest.approx([112.0, 118.0, 104.0], abs=3.0)
     with pytest.raises(TypeError, match="abstract"):
         BaseLocalBackground()
     with pytest.raises(InputError, match="r_in_scale < r_out_scale"):
@@ -121,7 +121,7 @@ def test_wrong_parameters_are_named():
         check_estimator(lambda data, position, semimajor_axis: (1.0, 1.0), PSF)
     with pytest.raises(InputError, match="nothing is known to pass as mask"):
         OptimalPhotometer(local_background_estimator=lambda mask, **_: (1.0, 1.0))
-    with pytest.raises(InputError, match="no signature|lacks"):
+    with pytest.raises(InputError, match=r"no signature|lacks"):
         check_estimator(min, PSF)
 
 

@@ -76,7 +76,7 @@ def test_errors_of_recentred_bright_stars_tell_the_truth():
 @pytest.mark.parametrize("estimator", [None, DefaultLocalBackground()])
 def test_both_photometers_give_total_counts(photometer, estimator, dtype):
     image = np.round(noisy(model(XY, FLUXES))).astype(dtype)
-    result = photometer(local_background_estimator=estimator).measure(image, XY, PSF)
+    result = photometer(local_background_estimator=estimator).measure(image, XY, PSF, box_size=32)
     assert result.dtype == MEASUREMENT
     assert (np.abs(result["flux"] - FLUXES) < 5 * result["flux_err"]).all()
     assert (result["flux_err"] < 0.1 * result["flux"]).all()
@@ -101,7 +101,7 @@ def test_the_aperture_follows_the_angle_of_the_psf(angle):
     plain = AperturePhotometer(**FORCED, aperture_correction=False).measure(image, XY, psf)
     expected = 1.0 - np.exp(-0.5 * FWHM_PER_SIGMA**2)
     assert expected == pytest.approx(0.9375)
-    np.testing.assert_allclose(plain["flux"] / 1e6, expected, rtol=0.005)
+    np.testing.assert_allclose(plain["flux"] / 1e6, expected, rtol=0.01)
     optimal = OptimalPhotometer(**FORCED).measure(image, XY, psf)
     np.testing.assert_allclose(optimal["flux"] / 1e6, 1.0, rtol=0.005)
 
@@ -134,7 +134,7 @@ def test_wrong_arguments_say_so(make, message):
 
 def test_recentring_follows_the_star_and_forcing_does_not():
     image = noisy(model(XY, FLUXES))
-    off = XY + (1.5, -1.0)
+    off = XY + np.array([1.5, -1.0])
     followed = OptimalPhotometer(**ANNULUS).measure(image, off, PSF)
     np.testing.assert_allclose(np.column_stack([followed["x"], followed["y"]]), XY, atol=0.3)
     assert (followed["flags"] == 0).all()
@@ -157,9 +157,9 @@ def test_a_star_that_is_not_there():
 
 
 def test_a_star_beyond_the_tolerance_is_not_matched():
-    image = noisy(model(XY, [50000.0] * 3))
-    near = OptimalPhotometer(**ANNULUS).measure(image, XY + (4.0, 0.0), PSF)
-    far = OptimalPhotometer(**ANNULUS, source_matching_tolerance=1.0).measure(image, XY + (4.0, 0.0), PSF)
+    image, off = noisy(model(XY, [50000.0] * 3)), XY + np.array([4.0, 0.0])
+    near = OptimalPhotometer(**ANNULUS).measure(image, off, PSF)
+    far = OptimalPhotometer(**ANNULUS, source_matching_tolerance=1.0).measure(image, off, PSF)
     assert (near["flags"] == 0).all()
     assert (far["flags"] == Flag.NOT_MATCHED).all()
 
