@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import pandas as pd
 
 from opticam_dask.errors import InputError
 from opticam_dask.instrument import OPTICAM_MX, Instrument
 from opticam_dask.io.frame_index import accepted, read_frames, scan, write_frames
 from opticam_dask.io.scan_report import scan_report
-from opticam_dask.tables.digest import digest
+from opticam_dask.schema import Flag
 from opticam_dask.workspace import OutputTree
 
 if TYPE_CHECKING:
@@ -60,10 +60,7 @@ def index_observation(
     InputError
         If there is no folder or no FITS file.
     """
-    settings = {"instrument": instrument.to_dict(), "target": str(target)}
-    record = tree.misc / "scan.json"
-    same = record.is_file() and json.loads(record.read_text()).get("digest") == digest(settings)
-    previous = read_frames(tree.frames) if same and tree.frames.is_file() else None
+    previous = read_frames(tree.frames) if tree.frames.is_file() else None
     frames = scan(
         source,
         instrument,
@@ -73,7 +70,6 @@ def index_observation(
         map_headers=map_headers,
     )
     write_frames(frames, tree.frames)
-    tree.record(record, {"digest": digest(settings), **settings})
     return frames
 
 
@@ -128,6 +124,12 @@ def check_data(
 def say(message: str) -> None:
     """Print a message the way users of `opticam` know."""
     sys.stdout.writelines(f"[OPTICAM] {line}\n" for line in message.splitlines())
+
+
+def without_barycentre(frames: pd.DataFrame) -> pd.DataFrame:
+    """Frame index whose BMJD is NaN throughout, flagged."""
+    flags = (frames["flags"] & ~int(Flag.POINTING_BARYCENTRE)) | int(Flag.NO_BARYCENTRE)
+    return frames.assign(BMJD=np.nan, flags=flags.astype("int32"))
 
 
 def usable(frames: pd.DataFrame, source: DataSource) -> pd.DataFrame:

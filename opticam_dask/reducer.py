@@ -19,7 +19,7 @@ from opticam_dask.cluster import Runner, connect
 from opticam_dask.errors import CatalogError, InputError
 from opticam_dask.instrument import OPTICAM_MX, Instrument
 from opticam_dask.io.scan_report import scan_report
-from opticam_dask.observation import DataSource, index_observation, usable
+from opticam_dask.observation import DataSource, index_observation, usable, without_barycentre
 from opticam_dask.photometers.base import BasePhotometer
 from opticam_dask.stages import CatalogStage, PhotometryStage, header_mapper
 from opticam_dask.tables.light_curves import BlockSummary
@@ -115,15 +115,15 @@ class Reducer:
         self._record()
 
     def _scan(self, *, recursive: bool, target: SkyCoord | str | None, barycenter: bool) -> None:
-        self.frames = index_observation(
+        frames = index_observation(
             self.data_directory,
             self._tree,
             instrument=self.instrument,
             recursive=recursive,
             target=target,
-            barycenter=barycenter,
             map_headers=header_mapper(self._run),
         )
+        self.frames = frames if barycenter else without_barycentre(frames)
         self.say(scan_report(self.frames))
 
     def _record(self) -> None:

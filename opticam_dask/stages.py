@@ -18,8 +18,11 @@ from opticam_dask.catalog.finder import DefaultFinder
 from opticam_dask.catalog.store import load_catalogs, save_catalogs
 from opticam_dask.errors import CatalogError
 from opticam_dask.io.blocks import FrameBlock, split_blocks
+from opticam_dask.kernels.background import default_box_size
 from opticam_dask.lazy.chunks import map_blocks_of_frames
 from opticam_dask.photometers.base import BasePhotometer
+from opticam_dask.photometers.estimator import check_estimator
+from opticam_dask.photometers.source_digest import identity
 from opticam_dask.plotting.catalogs import catalogs_figure
 from opticam_dask.plotting.style import save_figure, show_in_notebook
 from opticam_dask.shipping import by_value
@@ -35,7 +38,7 @@ Run = Callable[[Any, str], list[Any]]
 Say = Callable[[str], None]
 
 
-def header_mapper(run: Run, *, at_least: int = 4) -> Callable[..., list[Any]]:
+def header_mapper(run: Run, *, at_least: int = 16) -> Callable[..., list[Any]]:
     """Distribute header reading over the cluster once there are enough batches to pay for starting it."""
 
     def map_headers(func: Callable[..., Any], batches: Sequence[Any]) -> list[Any]:
@@ -66,9 +69,9 @@ class CatalogStage:
         return {
             "frames": _frames_digest(self.frames),
             "threshold": self.threshold,
-            "aperture_selector": callable_identity(self.aperture_selector),
-            "background": callable_identity(self.background),
-            "finder": callable_identity(self.finder),
+            "aperture_selector": _identity(self.aperture_selector),
+            "background": _identity(self.background),
+            "finder": _identity(self.finder),
         }
 
     def create(
@@ -108,7 +111,7 @@ class CatalogStage:
         return build_catalog(
             split_blocks(rows),
             run=run,
-            background=self.background or DefaultBackground(box_size(width)),
+            background=self.background or DefaultBackground(default_box_size(width)),
             finder=self.finder or DefaultFinder.for_width(width),
             threshold=self.threshold,
             config=config,
@@ -143,13 +146,17 @@ class PhotometryStage:
         """Everything that changes the light curves."""
         return {
             "frames": _frames_digest(self.catalog_stage.frames),
-            "background": callable_identity(self.catalog_stage.background),
+            "background": _identity(self.catalog_stage.background),
             "catalogs": {camera: _catalog_digest(catalog) for camera, catalog in self.catalogs.items()},
             "photometer": self.photometer.settings(),
         }
 
     def measure(self, *, run: Run, say: Say, overwrite: bool) -> list[tuple[Any, ...]]:
         """Measure the blocks whose part is missing; all of them when nothing can be reused."""
+        if self.photometer.local_background_estimator is not None:
+            check_estimator(
+                self.photometer.local_background_estimator, next(iter(self.catalogs.values())).psf
+            )
         folder = self.tree.lcs / self.label
         folder.mkdir(parents=True, exist_ok=True)
         if not check_or_record(folder / "settings.json", self.settings(), overwrite=overwrite):
@@ -191,7 +198,7 @@ class PhotometryStage:
             psf=catalog.psf,
             photometer=by_value(self.photometer),
             background=background and by_value(background),
-            box_size=box_size(catalog.stacked_image.shape[1]),
+            box_size=default_box_size(catalog.stacked_image.shape[1]),
             provenance={**versions(), "label": self.label},
         )
 
@@ -214,11 +221,6 @@ def _export(job: tuple[str, list[int]], folder: Path) -> list[Path]:
 
 def _chunks(values: Any, size: int) -> list[Any]:
     return [values[start : start + size] for start in range(0, len(values), size)]
-
-
-def box_size(width: int) -> int:
-    """Mesh size of the two-dimensional background for frames of a width [pixel]."""
-    return max(8, width // 32)
 
 
 def describe(catalog: CameraCatalog) -> str:
@@ -263,6 +265,6 @@ def _catalog_digest(catalog: CameraCatalog) -> str:
     return f"{len(catalog.xy)} sources, {hashlib.sha256(content).hexdigest()[:16]}"
 
 
-def callable_identity(function: Callable[..., Any] | None) -> str | None:
-    """Placeholder until the shared one lands."""
-    return None if function is None else repr(function)
+def _identity(function: Callable[..., Any] | None) -> dict[str, str] | None:
+    """Name and digest of a user's function; None for the default."""
+    return None if function is None else identity(function)

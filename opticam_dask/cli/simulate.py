@@ -62,7 +62,7 @@ def command(
     for setting in settings:
         values |= _toml(setting, f"--set {setting}")
     night = simulate_night(Scene.from_mapping(values), out, overwrite=overwrite, workers=workers)
-    click.echo(f"{night.count} frames in {out}; the truth is in {night.truth}")
+    click.echo(f"{len(night)} frames in {out}; the truth is in {night.truth}")
 
 
 def _toml(text: str, where: str) -> dict[str, Any]:

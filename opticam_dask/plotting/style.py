@@ -51,4 +51,4 @@ def show_in_notebook(figure: Figure) -> None:
     except ImportError:
         return
     if get_ipython() is not None:
-        display(figure)
+        display(figure)  # type: ignore[no-untyped-call]

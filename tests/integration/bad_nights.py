@@ -199,7 +199,7 @@ KEPT = N_FRAMES - 1
 
 CASES = (
     Case("empty folder", _empty, ("no FITS file",), exit_code=1, rows=None),
-    Case("missing folder", _missing, ("no such folder",), exit_code=1, rows=None),
+    Case("missing folder", _missing, ("data does not exist",), exit_code=1, rows=None),
     Case("no FITS", _no_fits, ("no FITS file",), exit_code=1, rows=None),
     Case("truncated file", _truncated, (name(3),), rows=KEPT),
     Case("empty file", _zero_bytes, (name(3), "empty"), rows=KEPT),
@@ -210,8 +210,8 @@ CASES = (
     Case("mixed shape", lambda f: write(f, 3, pixels(3)[:100]), (name(3), "100x149"), rows=KEPT),
     Case("one frame", _only(1), rows=1),
     Case("two frames", _only(2), rows=2),
-    Case("duplicate times", _duplicate, ("duplicate",), flag="BAD_TIME"),
-    Case("all-NaN frame", _all_nan, rows=KEPT, says=(name(3),)),
+    Case("duplicate times", _duplicate, ("that of another frame",), flag="BAD_TIME"),
+    Case("all-NaN frame", _all_nan, lost=1, flag="NOT_ALIGNED"),
     Case("constant frame", _constant, lost=1, flag="NOT_ALIGNED"),
     Case("cloud with no star", _cloud(1), lost=1, flag="NOT_ALIGNED"),
     Case("saturated star", _saturated, flag="SATURATED"),
