@@ -114,7 +114,7 @@ def _mark(frames: pd.DataFrame, rows: NDArray[np.bool_], note: str, flag: Flag |
 def number_frames(frames: pd.DataFrame, instrument: Instrument) -> pd.DataFrame:
     """Sort and number the frames, and choose what depends on the other frames of a camera.
 
-    Of each camera only the most common binning and shape is accepted. Frames with one time are all kept and
+    Of each camera only the most common shape, pixel type and binning is accepted. Frames with one time are all kept and
     flagged. May be called again on its own result, with more rows.
     """
     frames = _unchosen(frames)
@@ -160,23 +160,27 @@ def _reject_mixed(frames: pd.DataFrame) -> None:
     good = frames[frames["status"] == "accepted"]
     if good.empty:
         return
-    counts = good.groupby(["camera", "binning", "shape"]).size().reset_index(name="n")
-    counts = counts.sort_values(["camera", "n", "binning", "shape"], ascending=[True, False, True, True])
-    usual = counts.drop_duplicates("camera").set_index("camera")
-    binning, shape = good["camera"].map(usual["binning"]), good["camera"].map(usual["shape"])
-    odd = good[(good["binning"] != binning) | (good["shape"] != shape)]
-    if odd.empty:
-        return
-    columns = (odd["camera"], odd["binning"], odd["shape"], binning[odd.index], shape[odd.index])
-    frames.loc[odd.index, "reason"] = [
-        f"{MIXED}{camera}: {_layout(*own)} instead of {_layout(*others)}"
-        for camera, *own, others in zip(*columns[:3], zip(*columns[3:], strict=True), strict=True)
-    ]
-    frames.loc[odd.index, "status"] = "rejected"
+    own = _layouts(good)
+    counts = (
+        pd.DataFrame({"camera": good["camera"], "layout": own}).value_counts(sort=False).reset_index(name="n")
+    )
+    counts = counts.sort_values(["camera", "n", "layout"], ascending=[True, False, True])
+    usual = good["camera"].map(counts.drop_duplicates("camera").set_index("camera")["layout"])
+    odd = (own != usual).to_numpy()
+    reasons = MIXED + good["camera"] + ": " + own + " instead of " + usual
+    frames.loc[good.index[odd], "reason"] = reasons[odd]
+    frames.loc[good.index[odd], "status"] = "rejected"
 
 
-def _layout(binning: str, shape: str) -> str:
-    return f"{shape} pixels, binning {binning or 'unknown'}"
+def _layouts(frames: pd.DataFrame) -> pd.Series[str]:
+    """Shape, type and binning in words; frames of one camera that are stacked must share them."""
+    return (
+        frames["shape"]
+        + " "
+        + frames["dtype"]
+        + " pixels, binning "
+        + frames["binning"].replace("", "unknown")
+    )
 
 
 def _time_quality(frames: pd.DataFrame, instrument: Instrument) -> NDArray[np.str_]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from opticam_dask.camera_spec import CameraSpec
 from opticam_dask.errors import HeaderError
 from opticam_dask.instrument import Instrument
+from opticam_dask.instrument.camera_spec import CameraSpec
+from opticam_dask.instrument.names import safe_name
 from opticam_dask.io.header_view import FIXED, Found, HeaderView
-from opticam_dask.io.names import safe_name
 
 
 def camera_and_filter(view: HeaderView) -> tuple[CameraSpec, str, tuple[str, ...]]:

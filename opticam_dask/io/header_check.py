@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from opticam_dask.camera_spec import CameraSpec
 from opticam_dask.errors import FrameReadError, HeaderError
 from opticam_dask.instrument import Instrument
+from opticam_dask.instrument.camera_spec import CameraSpec
 from opticam_dask.io.containers import HduHeader, read_headers
 from opticam_dask.io.coordinates import pointing
 from opticam_dask.io.header_camera import camera_and_filter, serial_camera

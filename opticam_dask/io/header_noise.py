@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from opticam_dask.camera_spec import CameraSpec
 from opticam_dask.errors import HeaderError
+from opticam_dask.instrument.camera_spec import CameraSpec
 from opticam_dask.io.header_view import FIXED, HeaderView
 
 _UNITS = {

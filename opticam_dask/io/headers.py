@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
-from opticam_dask.camera_spec import CameraSpec
 from opticam_dask.errors import FrameReadError, HeaderError
 from opticam_dask.instrument import Instrument
+from opticam_dask.instrument.camera_spec import CameraSpec
 from opticam_dask.io.containers import HduHeader, read_headers
 from opticam_dask.io.coordinates import pointing
 from opticam_dask.io.header_camera import camera_and_filter

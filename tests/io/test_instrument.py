@@ -11,7 +11,7 @@ from dask.base import tokenize
 
 from opticam_dask.errors import FrameReadError, InstrumentError
 from opticam_dask.instrument import GENERIC, OPTICAM_MX, CameraSpec, Instrument, get_instrument
-from opticam_dask.io.names import safe_name
+from opticam_dask.instrument.names import safe_name
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 

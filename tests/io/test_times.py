@@ -185,7 +185,7 @@ def test_without_a_site_it_is_the_earths_centre(sky):
 
 
 def kasten_young(true_altitude):
-    """Airmass by another formula (Kasten & Young 1989), of the altitude refracted after Saemundsson (1986)."""
+    """Airmass by another formula (Kasten & Young 1989), of the altitude refracted as by Saemundsson."""
     refraction = 1.02 / np.tan(np.radians(true_altitude + 10.3 / (true_altitude + 5.11))) / 60
     seen = true_altitude + refraction
     return 1 / (np.sin(np.radians(seen)) + 0.50572 * (seen + 6.07995) ** -1.6364)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opticam_dask.errors import InstrumentError
-from opticam_dask.instrument_rules import check_camera, texts
+from opticam_dask.instrument.rules import check_camera, texts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opticam_dask.errors import InstrumentError
+from opticam_dask.instrument.names import safe_name
 
 if TYPE_CHECKING:
-    from opticam_dask.camera_spec import CameraSpec
-    from opticam_dask.instrument import Instrument
+    from opticam_dask.instrument.camera_spec import CameraSpec
+    from opticam_dask.instrument.model import Instrument
 
 COMMON_KEYWORDS: dict[str, tuple[str, ...]] = {
     "exposure": ("EXPTIME", "EXPOSURE", "EXP_TIME"),
@@ -60,8 +61,6 @@ def texts(name: str, values: Iterable[Any] | str) -> tuple[str, ...]:
 
 def check_camera(camera: CameraSpec) -> None:
     """Refuse a camera whose values make no sense."""
-    from opticam_dask.io.names import safe_name
-
     if not isinstance(camera.name, str) or safe_name(camera.name) != camera.name:
         raise InstrumentError(f"camera name {camera.name!r} must be made of letters, digits and _ ' + . -")
     for item in ("pixel_scale", "gain", "saturation"):
