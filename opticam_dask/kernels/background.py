@@ -221,15 +221,14 @@ def _filled(mesh: NDArray[np.float64]) -> NDArray[np.float64]:
     return filled
 
 
-@njit(cache=True, nogil=True)
-def _median_filter(mesh, reach):  # type: ignore[no-untyped-def]
+def _median_filter(mesh: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
     """Median of the boxes within ``reach`` of each, as far as the mesh goes."""
-    result = np.empty_like(mesh)
-    for j in range(mesh.shape[0]):
-        for i in range(mesh.shape[1]):
-            top, left = max(j - reach, 0), max(i - reach, 0)
-            result[j, i] = np.median(mesh[top : j + reach + 1, left : i + reach + 1])
-    return result
+    if np.isnan(mesh).any():  # nothing was known of any box
+        return mesh
+    around = np.lib.stride_tricks.sliding_window_view(
+        np.pad(mesh, reach, constant_values=np.nan), (2 * reach + 1, 2 * reach + 1)
+    )
+    return np.asarray(np.nanmedian(around.reshape(*mesh.shape, -1), axis=-1))
 
 
 def _coefficients(mesh: NDArray[np.float64]) -> NDArray[np.float64]:

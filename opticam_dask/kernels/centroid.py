@@ -166,8 +166,7 @@ def _solve(normal, right):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(cache=True, nogil=True)
-def claim_winners(xy, shift, radius):  # type: ignore[no-untyped-def]
+def claim_winners(xy: XY, shift: NDArray[np.float64], radius: float) -> NDArray[np.bool_]:
     """Which sources keep their place when several were found on one star.
 
     Parameters
@@ -184,8 +183,13 @@ def claim_winners(xy, shift, radius):  # type: ignore[no-untyped-def]
     ndarray of bool, shape (n,)
         True where the source keeps its place.
     """
+    return _claim_in_order(xy, np.argsort(shift, kind="stable"), radius)  # type: ignore[no-any-return]
+
+
+@njit(cache=True, nogil=True)
+def _claim_in_order(xy, order, radius):  # type: ignore[no-untyped-def]
     keeps = np.zeros(len(xy), dtype=np.bool_)
-    for k in np.argsort(shift, kind="mergesort"):
+    for k in order:
         keeps[k] = not math.isnan(xy[k, 0])
         for m in range(len(xy)):
             if m != k and keeps[m] and math.hypot(xy[m, 0] - xy[k, 0], xy[m, 1] - xy[k, 1]) < radius:

@@ -83,22 +83,25 @@ def sort_rows(rows: NDArray[np.floating[Any]], counts: NDArray[np.int64], whole:
     whole : bool
         All values are whole numbers, which are counted rather than compared.
     """
-    if whole:
-        _sort_whole(rows, counts)
-    else:
+    if not whole:
         rows.sort(axis=1)  # NaN goes last
+        return
+    for k in np.flatnonzero(_sort_by_counting(rows, counts)):
+        rows[k, : counts[k]].sort()
 
 
 @njit(cache=True, nogil=True)
-def _sort_whole(rows, counts):  # type: ignore[no-untyped-def]
+def _sort_by_counting(rows, counts):  # type: ignore[no-untyped-def]
+    """Sort the rows whose values lie close together; return which rows are left."""
+    left = np.zeros(len(counts), dtype=np.bool_)
     for k in range(len(counts)):
         values = rows[k, : counts[k]]
         if values.size > 1:
             low, high = values.min(), values.max()
-            if high - low < _COUNTING_SPAN * values.size:
+            left[k] = high - low >= _COUNTING_SPAN * values.size
+            if not left[k]:
                 _counting_sort(values, low, int(high - low) + 1)
-            else:
-                values.sort()
+    return left
 
 
 @njit(cache=True, nogil=True)
