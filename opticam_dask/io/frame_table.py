@@ -114,8 +114,8 @@ def _mark(frames: pd.DataFrame, rows: NDArray[np.bool_], note: str, flag: Flag |
 def number_frames(frames: pd.DataFrame, instrument: Instrument) -> pd.DataFrame:
     """Sort and number the frames, and choose what depends on the other frames of a camera.
 
-    Of each camera only the most common shape, pixel type and binning is accepted. Frames with one time are all kept and
-    flagged. May be called again on its own result, with more rows.
+    Of each camera only the most common shape, pixel type and binning is accepted. Frames with one time are
+    all kept and flagged. May be called again on its own result, with more rows.
     """
     frames = _unchosen(frames)
     _reject_mixed(frames)
