@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from opticam_dask.errors import InputError
 from opticam_dask.io.matching import place_cameras
-from opticam_dask.lazy.frames import place_cameras_frames, with_nan
+from opticam_dask.lazy.frames import place_frames, with_nan
 from opticam_dask.schema import DIMS
 
 _PER_CAMERA = ("MJD", "BMJD", "exposure", "airmass", "frame", "flags")
@@ -127,4 +127,4 @@ def _stacked_images(images: Sequence[xr.DataArray], frames: Sequence[NDArray[np.
     step = max(array.chunksize[0] for array in arrays)
     count = frames[0].size
     chunks = [min(step, count - start) for start in range(0, count, step)]
-    return place_cameras_frames(arrays, frames, chunks, dtype)
+    return place_frames(arrays, frames, chunks, dtype)

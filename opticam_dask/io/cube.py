@@ -13,7 +13,7 @@ from opticam_dask.errors import InputError
 from opticam_dask.instrument import OPTICAM_MX, Instrument
 from opticam_dask.io.blocks import split_blocks
 from opticam_dask.io.camera_stack import stack_cameras as stack_cameras
-from opticam_dask.lazy.frames import frame_array, take_frames
+from opticam_dask.lazy.frames import frame_array
 from opticam_dask.schema import DIMS, FRAME_COLUMNS
 
 if TYPE_CHECKING:
@@ -122,25 +122,6 @@ def utc(mjd: NDArray[np.float64]) -> NDArray[np.datetime64]:
     since_midnight = np.rint((mjd - days) * _DAY_US).astype(np.int64)
     microseconds = (days - MJD_OF_UNIX_EPOCH).astype(np.int64) * _DAY_US + since_midnight
     return microseconds.astype("datetime64[us]").astype("datetime64[ns]")
-
-
-def select_frames(dataset: xr.Dataset, index: Any) -> xr.Dataset:
-    """Pick frames of a camera with integers or a mask along time, reading no others.
-
-    ``dataset.isel(time=...)`` does the same for integers and slices; for lists and masks it reads whole
-    blocks.
-
-    Parameters
-    ----------
-    dataset : xarray.Dataset
-        Node of `open_observation`, not yet sliced.
-    index : sequence of int or bool
-        Frames wanted.
-    """
-    positions = np.arange(dataset.sizes["time"])[np.asarray(index)]
-    picked = dataset.drop_vars("image").isel(time=positions)
-    image = dataset["image"].variable
-    return picked.assign(image=(DIMS, take_frames(image.data, positions), image.attrs))
 
 
 def _scanned(

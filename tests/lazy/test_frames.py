@@ -22,7 +22,7 @@ from opticam_dask.errors import InputError
 from opticam_dask.io import blocks as blocks_module
 from opticam_dask.io.blocks import FrameBlock, split_blocks
 from opticam_dask.lazy.chunks import block_array, map_blocks_of_frames
-from opticam_dask.lazy.frames import blocks_of, frame_array, place_frames, take_frames
+from opticam_dask.lazy.frames import FrameArray, frame_array, place_frames
 from opticam_dask.testing.fakes import frame_table
 from opticam_dask.testing.scheduler import CountingScheduler
 
@@ -95,6 +95,41 @@ def test_slices_reach_the_reader(
     assert sorted(reads) == [(name, pixels) for name in files]  # blocks come in any order
 
 
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), size=st.integers(1, 14))
+def test_slices_of_slices_equal_numpys(paths: list[str], data: st.DataObject, size: int) -> None:
+    lazy, expected = frame_array(_blocks(paths, size)), IMAGES
+    for _ in range(3):
+        if expected.size:
+            key = tuple(
+                data.draw(
+                    st.one_of(st.slices(n), st.lists(st.integers(-n, n - 1), min_size=1))
+                    if not axis
+                    else st.slices(n)
+                )
+                for axis, n in enumerate(expected.shape)
+            )
+            lazy, expected = lazy[key], expected[key]
+    np.testing.assert_array_equal(lazy.compute(scheduler="sync"), expected)
+    assert lazy.dtype == expected.dtype
+    assert len(dict(lazy.dask)) <= max(len(lazy.chunks[0]), COUNT) + 2 or not expected.size
+
+
+def test_slices_of_slices_reach_the_reader(paths: list[str], reads: list[tuple[str, int]]) -> None:
+    lazy = frame_array(_blocks(paths))[2:12][:, 1:4][::3][[2, 0]][0]
+    np.testing.assert_array_equal(lazy.compute(), IMAGES[2:12][:, 1:4][::3][[2, 0]][0])
+    assert reads == [("08", 33)]
+
+
+def test_indexing_dask_alone_knows_still_works(paths: list[str]) -> None:
+    lazy = frame_array(_blocks(paths))
+    np.testing.assert_array_equal(lazy[None, 3:5].compute(scheduler="sync"), IMAGES[None, 3:5])
+    np.testing.assert_array_equal(lazy[lazy > 50000].compute(scheduler="sync"), IMAGES[IMAGES > 50000])
+    assert lazy[4:4].compute(scheduler="sync").shape == (0, *SHAPE)
+    with pytest.raises(IndexError):
+        lazy[COUNT]
+
+
 def test_slices_reach_the_reader_before_arithmetic(paths: list[str], reads: list[tuple[str, int]]) -> None:
     lazy = (frame_array(_blocks(paths))[6].astype("float64") - 1.5).mean()
     assert lazy.compute() == pytest.approx(IMAGES[6].mean() - 1.5)
@@ -104,15 +139,15 @@ def test_slices_reach_the_reader_before_arithmetic(paths: list[str], reads: list
 @pytest.mark.parametrize("index", [[11, 2, 3, 2], np.arange(COUNT) % 5 == 1, [], [-1]])
 def test_taking_frames_reads_only_those(paths: list[str], reads: list[tuple[str, int]], index: Any) -> None:
     wanted = np.arange(COUNT)[np.asarray(index, int) if not len(index) else np.asarray(index)]
-    lazy = take_frames(frame_array(_blocks(paths)), np.asarray(index, int) if not len(index) else index)
+    lazy = frame_array(_blocks(paths))[np.asarray(index, int) if not len(index) else index]
     np.testing.assert_array_equal(lazy.compute(), IMAGES[wanted])
     assert sorted(name for name, _ in reads) == sorted(f"{number:02d}" for number in wanted)
 
 
 def test_taking_frames_of_a_processed_stack_gives_the_same(paths: list[str]) -> None:
     lazy = frame_array(_blocks(paths)) + 1
-    assert blocks_of(lazy) is None
-    np.testing.assert_array_equal(take_frames(lazy, [11, 2]).compute(), IMAGES[[11, 2]] + 1)
+    assert not isinstance(lazy, FrameArray)
+    np.testing.assert_array_equal(lazy[[11, 2]].compute(), IMAGES[[11, 2]] + 1)
 
 
 @settings(max_examples=40, deadline=None)
@@ -120,12 +155,19 @@ def test_taking_frames_of_a_processed_stack_gives_the_same(paths: list[str]) -> 
     index=st.lists(st.integers(-1, COUNT - 1), min_size=1, max_size=20),
     size=st.integers(1, 14),
     chunk=st.integers(1, 9),
+    processed=st.booleans(),
 )
 def test_placed_frames_stand_where_they_should(
-    paths: list[str], index: list[int], size: int, chunk: int
+    paths: list[str], index: list[int], size: int, chunk: int, processed: bool
 ) -> None:
     chunks = [min(chunk, len(index) - start) for start in range(0, len(index), chunk)]
-    lazy = place_frames(_blocks(paths, size), np.array(index), chunks)
+    stack = frame_array(_blocks(paths, size))
+    lazy = place_frames(
+        [stack[:] + np.uint16(0) if processed else stack],
+        [np.array(index)],
+        chunks,
+        np.dtype("float32" if -1 in index else "uint16"),
+    )[0]
     expected = IMAGES[index].astype("float32" if -1 in index else "uint16")
     if -1 in index:
         expected[np.array(index) < 0] = np.nan
@@ -135,7 +177,7 @@ def test_placed_frames_stand_where_they_should(
 
 
 def test_placed_frames_are_sliced_in_the_reader(paths: list[str], reads: list[tuple[str, int]]) -> None:
-    lazy = place_frames(_blocks(paths), np.array([3, -1, 5, 6]), [4])
+    lazy = place_frames([frame_array(_blocks(paths))], [np.array([3, -1, 5, 6])], [4], np.dtype("f8"))[0]
     assert np.isnan(lazy[1].compute()).all()
     assert reads == []
     np.testing.assert_array_equal(lazy[2, 1:3].compute(), IMAGES[5, 1:3])
