@@ -42,6 +42,10 @@ COMMON_KEYWORDS: dict[str, tuple[str, ...]] = {
 
 ROLES = tuple(COMMON_KEYWORDS)
 
+_NUMBERS = frozenset(
+    {"exposure", "cadence", "gain", "read_noise", "dark_current", "saturation", "airmass", "mjd"}
+)
+
 
 def tidy_mapping(name: str, values: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     """Copy of a mapping whose single values become tuples of one."""
@@ -98,6 +102,8 @@ def _check_roles(instrument: Instrument) -> None:
     for role, value in instrument.fixed.items():
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise InstrumentError(f"fixed: {role} must be a text or a number, not {value!r}")
+        if role in _NUMBERS:
+            _check_number(f"fixed: {role}", value, least=0.0)
 
 
 def _check_cameras(instrument: Instrument) -> None:

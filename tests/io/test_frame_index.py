@@ -335,6 +335,52 @@ def test_cameras_from_serial_and_keyword(tmp_path):
     assert "SERIAL 'A7' is the serial number of no camera" in scan(tmp_path, other)["reason"][0]
 
 
+def test_what_contradicts_is_noted(tmp_path):
+    row = scan(write(tmp_path / "a.fits", SERIALN="VSC-05530")).iloc[0]
+    assert row["camera"] == "1:g"
+    assert "SERIALN 'VSC-05530' belongs to camera 2, filter 'g' to 1: filter believed" in row["notes"]
+    camera = CameraSpec(name="2", filters=("r",), serials=("VSC-05530",))
+    row = scan(tmp_path, Instrument(camera_from="serial", cameras=(camera,))).iloc[0]
+    assert row["camera"] == "2:g"
+    assert "filter 'g' is not listed for camera 2" in row["notes"]
+
+
+def test_what_tells_the_camera_may_be_missing(tmp_path):
+    write(tmp_path / "a.fits")
+    serial = Instrument(camera_from="serial", cameras=(CameraSpec(name="2", serials=("A",)),))
+    assert scan(tmp_path, serial)["reason"][0].startswith("missing SERIALN or SERIAL or CAMSERNO; give it")
+    keyword = Instrument(camera_from="keyword", keywords={"camera": "ARM"})
+    assert scan(tmp_path, keyword)["reason"][0].startswith("missing ARM; give it")
+
+
+def test_unusual_cards_are_read(tmp_path):
+    name = "filter_of_a_name_longer_than_one_card_can_hold_so_it_goes_on_in_the_next"
+    write(tmp_path / "a.fits", **{"HIERARCH ESO DET EXPO": 2.5, "LONGFILT": name, "OBJECT": "O'Neill"})
+    instrument = OPTICAM_MX(keywords={"exposure": "ESO DET EXPO"})
+    assert scan(tmp_path, instrument)["exposure"].tolist() == [2.5]
+    long = OPTICAM_MX(keywords={"filter": "LONGFILT"})
+    assert f"LONGFILT '{name[:40]}' cannot name a filter" in scan(tmp_path, long)["reason"][0]
+    quoted = OPTICAM_MX(keywords={"filter": "OBJECT"}, camera_from="keyword", fixed={"camera": "1"})
+    assert scan(tmp_path, quoted)["filter"].tolist() == ["O'Neill"]
+    plain = (tmp_path / "a.fits").read_bytes()
+    for number, text in enumerate((b"2.5D+00", b"T", b"NaN", b"")):
+        assert b"EXPOSURE=                  1.0" in plain
+        changed = plain.replace(b"EXPOSURE=                  1.0", b"EXPOSURE=" + text.rjust(21))
+        (tmp_path / f"b{number}.fits").write_bytes(changed)
+    frames = scan(f"{tmp_path}/b*.fits")
+    assert frames["exposure"][0] == 2.5
+    says = ["EXPOSURE is not a number: True", "EXPOSURE is not a number: 'NaN'", "missing EXPOSURE"]
+    assert [reason.split(";")[0] for reason in frames["reason"][1:]] == says
+
+
+def test_cubes_with_axes_of_length_one(tmp_path):
+    write(tmp_path / "a.fits", shape=(1, 1, 5, 7))
+    write(tmp_path / "b.fits", shape=(1, 2, 5, 7), UT="2024-01-01 00:00:09.5")
+    assert scan(tmp_path)["plane"].tolist() == [0, 0, 1]
+    write(tmp_path / "c.fits", shape=(2, 2, 5, 7))
+    assert scan(tmp_path)["reason"].iloc[-1] == "an image or a cube is needed, this has 4 axes (2x2x5x7)"
+
+
 def test_detector_numbers_and_their_sources(tmp_path):
     write(tmp_path / "a.fits", DARKCURR=0.1, SATLEVEL=30000, RDNOISE=4.0)
     row = scan(tmp_path, OPTICAM_MX).iloc[0]

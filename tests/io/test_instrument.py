@@ -43,6 +43,8 @@ def write(path, **keywords):
         ({"keywords": {"exposure": (3,)}}, "must list header keywords"),
         ({"keywords": "EXPTIME"}, "keywords must be a table"),
         ({"fixed": {"gain": True}}, "fixed: gain"),
+        ({"fixed": {"gain": "two"}}, "fixed: gain must be a number at least 0, not 'two'"),
+        ({"fixed": {"exposure": float("nan")}}, "fixed: exposure must be a number"),
         ({"cameras": ()}, "at least one"),
         (
             {"cameras": (CameraSpec(name="1", filters=("g",)), CameraSpec(name="1", filters=("r",)))},
