@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +14,7 @@ from opticam_dask.kernels.noise import level_variance
 from opticam_dask.kernels.optimal import SourceSky
 from opticam_dask.kernels.stamps import Ellipse
 from opticam_dask.photometers.estimator import arguments, takes_error, try_call
+from opticam_dask.photometers.source_digest import qualified_name
 from opticam_dask.schema import Flag
 
 if TYPE_CHECKING:
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from opticam_dask.kernels.background import BackgroundMesh
     from opticam_dask.photometers.local_background import DefaultLocalBackground
     from opticam_dask.types import XY, Image, PsfModel
+
+
+_log = logging.getLogger(__name__)
 
 
 class Sky(Protocol):
@@ -99,8 +104,8 @@ class MapSky:
             result = background(image)
             maps = np.asarray(result.background, dtype=float), np.asarray(result.background_rms, dtype=float)
             self.maps = maps if maps[0].shape == maps[1].shape == image.shape else None
-        except Exception:  # a user's function: what it cannot do in this frame costs this frame only
-            self.maps = None
+        except Exception as error:  # a user's function: what it cannot do costs this frame only
+            _log.debug("background %s: %s", qualified_name(background), error)
 
     def at(self, xy: XY) -> tuple[SourceSky, NDArray[np.int64]]:
         """Sky of the map in the pixels that hold ``xy``."""

@@ -238,6 +238,25 @@ def test_a_source_does_not_depend_on_the_others():
     assert together.tobytes() == alone.tobytes()
 
 
+@pytest.mark.parametrize("forced", [False, True])
+def test_a_star_without_sky_around_it(forced):
+    image = noisy(model(XY, FLUXES))
+    image[:60, :80] = np.nan
+    image[27:35, 36:45] = noisy(model(XY, FLUXES))[27:35, 36:45]
+    result = AperturePhotometer(forced=forced, **ANNULUS).measure(image, XY, PSF)
+    assert result["flags"][0] & Flag.FEW_SKY_PIXELS
+    assert np.isnan([result["flux"][0], result["bkg"][0], result["bkg_err"][0]]).all()
+    assert np.isfinite(result["flux"][1:]).all()
+
+
+def test_single_precision_frames_give_the_numbers_of_double_precision():
+    image = noisy(model(XY, FLUXES)).astype(np.float32)
+    for estimator in (None, DefaultLocalBackground()):
+        photometer = OptimalPhotometer(local_background_estimator=estimator)
+        single = photometer.measure(image, XY, PSF)
+        assert single.tobytes() == photometer.measure(image.astype(float), XY, PSF).tobytes()
+
+
 class Level:
     """What a user's background function returns."""
 
