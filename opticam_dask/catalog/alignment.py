@@ -63,7 +63,7 @@ def typed(columns: dict[str, NDArray[np.generic]]) -> pd.DataFrame:
 def _completed(
     rows: NDArray[np.void], mjd: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Transforms of all frames, and which were predicted."""
+    """Fill in the transforms of failed frames; tell which these are."""
     good, affine = rows["status"] == ALIGNED, rows["affine"].copy()
     track = TransformTrack(rows["position"][good], mjd[good], affine[good])
     lost = rows["status"] == FAILED

@@ -129,7 +129,9 @@ def _find_reference(
     try:
         return choose_reference(scouts, blocks[0].shape, config.transform_type)
     except CatalogError as error:
-        raise CatalogError(f"{error}; are the frames cloudy, dark, or of another kind (bias, flat)?") from error
+        raise CatalogError(
+            f"{error}; are the frames cloudy, dark, or of another kind (bias, flat)?"
+        ) from error
 
 
 def _plan(
@@ -161,7 +163,9 @@ def _with_anchors(blocks: Sequence[FrameBlock], plan: TrackingPlan, run: Run) ->
     rows = np.concatenate(run(tasks, f"{blocks[0].camera}: aligning anchor frames"))
     rows = rows[rows["status"] == ALIGNED]
     positions = _all_positions(blocks, plan.order)
-    mjd = np.concatenate([block.meta["MJD"] for block in blocks])[np.searchsorted(positions, rows["position"])]
+    mjd = np.concatenate([block.meta["MJD"] for block in blocks])[
+        np.searchsorted(positions, rows["position"])
+    ]
     return replace(plan, track=TransformTrack(rows["position"].copy(), mjd, rows["affine"].copy()))
 
 
@@ -170,5 +174,7 @@ def _follow_all(blocks: Sequence[FrameBlock], plan: TrackingPlan, run: Run) -> P
     partial: Partial = run(tasks, f"{blocks[0].camera}: aligning and stacking")[0]
     if not partial.count.any():
         reasons = sorted(set(partial.reasons.values()))
-        raise CatalogError(f"no frame aligns with the reference frame: {'; '.join(reasons[:3])}; widen the limits")
+        raise CatalogError(
+            f"no frame aligns with the reference frame: {'; '.join(reasons[:3])}; widen the limits"
+        )
     return partial

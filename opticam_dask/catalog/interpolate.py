@@ -30,7 +30,7 @@ class TransformTrack:
     affine: NDArray[np.float64]
 
     def predict(self, position: NDArray[np.int64], mjd: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Transforms of other frames, shape (m, 2, 3): linear in time between the neighbours.
+        """Interpolate transforms of other frames, shape (m, 2, 3), linearly in time between the neighbours.
 
         Before the first and after the last the nearest one holds. NaN if the track is empty.
         """

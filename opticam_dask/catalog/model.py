@@ -72,7 +72,9 @@ class AlignmentConfig:
             numbers = np.atleast_1d([] if value is None else value)
             sizes = (0, 1, 2) if name == "translation_limit" else (0, 1)
             if numbers.size not in sizes or not all(number >= 0 for number in numbers):
-                raise InputError(f"{name} must not be negative, and one number or a pair for shifts, not {value}")
+                raise InputError(
+                    f"{name} must not be negative, and one number or a pair for shifts, not {value}"
+                )
 
     def refusal(self, affine: Affine, shape: tuple[int, int]) -> str:
         """Why a transform is beyond the limits; empty if it is within them."""
@@ -84,7 +86,7 @@ class AlignmentConfig:
         if self.translation_limit is not None:
             shift, limit = centre_shift(affine, shape), np.broadcast_to(self.translation_limit, 2)
             if (np.abs(shift) > limit).any():
-                return f"shift ({shift[0]:.1f}, {shift[1]:.1f}) px exceeds the limit of {limit[0]:g}, {limit[1]:g}"
+                return f"shift ({shift[0]:.1f}, {shift[1]:.1f}) px exceeds the limit of {limit}"
         return ""
 
 
@@ -97,7 +99,7 @@ class CameraCatalog:
     camera : str
         ``'<arm>:<filter>'``.
     table : QTable
-        Sources, brightest first, with the finder's columns after ``source`` (ID from 1), ``x`` and ``y`` [pixel].
+        Sources, brightest first, with ``source`` (ID from 1), ``x``, ``y`` [pixel] and the finder's columns.
     psf : PsfModel
         PSF of the camera, its own sigmas, in the orientation of the reference frame.
     stacked_image : ndarray, shape (ny, nx), float64 [adu]

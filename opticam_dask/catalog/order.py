@@ -47,7 +47,9 @@ def in_order(blocks: Sequence[FrameBlock]) -> list[FrameBlock]:
     return sorted((block for block in blocks if len(block)), key=lambda block: (block.night, block.start))
 
 
-def select_frames(blocks: Sequence[FrameBlock], order: FrameOrder, chosen: NDArray[np.int64]) -> list[FrameBlock]:
+def select_frames(
+    blocks: Sequence[FrameBlock], order: FrameOrder, chosen: NDArray[np.int64]
+) -> list[FrameBlock]:
     """Blocks cut down to the frames at the chosen positions; those without any are dropped."""
     masks = [np.isin(order.positions(block), chosen) for block in blocks]
     return [

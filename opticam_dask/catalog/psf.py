@@ -44,7 +44,9 @@ def psf_model(reference: Reference, selector: Callable[..., Any]) -> PsfModel:
         If `selector` does not return a positive number.
     """
     good = _suitable(reference)
-    covariance = np.array([np.median(c, axis=0) for c, use in zip(_covariances(reference), good, strict=True) if use])
+    covariance = np.array(
+        [np.median(c, axis=0) for c, use in zip(_covariances(reference), good, strict=True) if use]
+    )
     major, minor, angle = axes_of(covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1])
     sigmas = sorted((float(selector(minor)), float(selector(major))))
     elongation = major**2 - minor**2
@@ -74,7 +76,7 @@ def _rotated(scout: Scout, match: Match) -> NDArray[np.float64]:
 
 
 def _suitable(reference: Reference) -> NDArray[np.bool_]:
-    """Bright, unsaturated, isolated stars seen in some frame; demands are dropped, last first, if none is left."""
+    """Bright, unsaturated, isolated stars seen in some frame; a demand none meets is dropped."""
     stars = reference.stars
     seen = np.array([len(c) > 0 for c in _covariances(reference)])
     limit = reference.scout.saturation

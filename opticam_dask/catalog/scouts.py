@@ -92,7 +92,7 @@ def scout_block(block: FrameBlock, order: FrameOrder) -> list[Scout]:
 
 
 def choose_reference(scouts: Sequence[Scout], shape: tuple[int, int], kind: TransformType) -> Reference:
-    """Reference frame: rich in stars, near the middle of the sequence, and one the others align with.
+    """Choose a frame rich in stars, near the middle of the sequence, and one the others align with.
 
     Features that stay at one place while the stars move are hot, and no stars: when the rest aligns
     with visible motion, they are left out.
@@ -174,9 +174,7 @@ def _confirmed(
         good[:] = seen > 0
     new = np.cumsum(good) - 1
     kept = [(s, m, good[m.reference]) for s, m in matches]
-    renumbered = tuple(
-        (s, Match(m.affine, new[m.reference[k]], m.frame[k], m.residual)) for s, m, k in kept
-    )
+    renumbered = tuple((s, Match(m.affine, new[m.reference[k]], m.frame[k], m.residual)) for s, m, k in kept)
     return Reference(scout, scout.stars[good], renumbered, hot)
 
 
@@ -217,5 +215,3 @@ def _pixels_around(stars: NDArray[np.void], shape: tuple[int, int]) -> NDArray[n
         near = (x - star["x"]) ** 2 + (y - star["y"]) ** 2 <= reach**2
         found.append((y[near] * shape[1] + x[near]).astype(np.int64))
     return np.concatenate(found)
-
-

@@ -128,5 +128,5 @@ def _numbered(table: QTable, xy: XY) -> QTable:
 
 
 def stack_range(peak: float, level: float) -> float:
-    """Largest value a stack keeps [adu]: a power of two, at least four times the reference frame's highest."""
+    """Largest value a stack keeps [adu]: a power of two, four times the reference frame's peak or more."""
     return 2.0 ** math.ceil(math.log2(4.0 * max(peak - level, abs(level), 1.0)))

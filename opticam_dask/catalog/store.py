@@ -136,7 +136,7 @@ def _guarded(read: Callable[[Path], Any], path: Path) -> Any:
         return read(path)
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise CatalogError(
-            f"{path}: cannot be read ({error}); remove the folder 'cat' beside it, or overwrite the catalogues"
+            f"{path}: cannot be read ({error}); overwrite the catalogues, or remove the folder 'cat'"
         ) from error
 
 

@@ -248,7 +248,9 @@ def _align_afresh(image: Image, sky: Sky, plan: TrackingPlan) -> _Fix:
         plan.config.transform_type,
     )
     if match is None:
-        return _Fix(None, nothing, nothing, reason=f"{len(stars)} stars, which do not match the reference frame's")
+        return _Fix(
+            None, nothing, nothing, reason=f"{len(stars)} stars, which do not match the reference frame's"
+        )
     found, seen = plan.stars[match.reference], stars[match.frame]
     affine, kept, residual = robust_fit(
         positions(found), positions(seen), _weights(seen), match.affine, plan.config.transform_type

@@ -170,9 +170,9 @@ def robust_fit(
     return affine, kept, residual
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+@numba.njit(cache=True, nogil=True)
 def _support(ref: Any, cat: Any, a: complex, b: complex, radius: float) -> tuple[int, float]:
-    """Reference stars with a frame star within ``radius`` of their place, and the sum of squared distances."""
+    """Count reference stars with a frame star within ``radius``, and add up their squared distances."""
     n, total = 0, 0.0
     for i in range(len(ref)):
         place = a * ref[i] + b
@@ -189,7 +189,7 @@ def _support(ref: Any, cat: Any, a: complex, b: complex, radius: float) -> tuple
     return n, total
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+@numba.njit(cache=True, nogil=True)
 def _vote_pairs(ref: Any, cat: Any, radius: float, scale_range: float) -> tuple[complex, complex, int]:
     best_a, best_b, best_n, best_d = complex(1.0, 0.0), complex(0.0, 0.0), 0, np.inf
     for i in range(len(ref)):
@@ -210,7 +210,7 @@ def _vote_pairs(ref: Any, cat: Any, radius: float, scale_range: float) -> tuple[
     return best_a, best_b, best_n
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+@numba.njit(cache=True, nogil=True)
 def _vote_shifts(ref: Any, cat: Any, radius: float) -> tuple[complex, int]:
     """Shift with most support; of equals the one between the brightest stars."""
     best_b, best_n, best_rank = complex(0.0, 0.0), 0, 0
@@ -237,13 +237,9 @@ def _coarse(reference: XY, frame: XY, kind: TransformType) -> Affine:
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
 
 
-def nearest_pairs(
-    predicted: XY, frame: XY, radius: float
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Indices of stars that are each other's nearest and no farther apart than ``radius``."""
-    distance = np.hypot(
-        predicted[:, None, 0] - frame[None, :, 0], predicted[:, None, 1] - frame[None, :, 1]
-    )
+def nearest_pairs(predicted: XY, frame: XY, radius: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Pair stars that are each other's nearest and no farther apart than ``radius``."""
+    distance = np.hypot(predicted[:, None, 0] - frame[None, :, 0], predicted[:, None, 1] - frame[None, :, 1])
     there, back = distance.argmin(axis=1), distance.argmin(axis=0)
     own = np.arange(len(predicted))
     good = (back[there] == own) & (distance[own, there] <= radius)

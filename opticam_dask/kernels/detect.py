@@ -19,7 +19,7 @@ SCALES = (1, 2, 4)
 ISOLATED_SIGMAS = 6.0
 """A single pixel must stand out by this much of the sky's scatter before it is tested."""
 ISOLATED_RATIO = 0.3
-"""Least light around a star's two brightest pixels, in units of theirs (0.59 at sigma = 0.6 px, 0.42 at 0.5)."""
+"""Least light around a star in units of that of its two brightest pixels; 0.59 at sigma 0.6 px, 0.42 at 0.5."""
 _SKY_SAMPLES = 20_000
 _MESH_BOXES = 8
 
@@ -58,7 +58,7 @@ def sky_of(image: Image) -> Sky:
     return Sky(level, rms)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+@numba.njit(cache=True, nogil=True)
 def _surround(image: Any, x0: int, y0: int, x1: int, y1: int, level: float) -> float:
     """Light in the pixels that touch either of two neighbouring pixels, scaled up for bad ones."""
     ny, nx = image.shape
@@ -77,7 +77,7 @@ def _surround(image: Any, x0: int, y0: int, x1: int, y1: int, level: float) -> f
     return total * all_of_them / good if good > 0 else 0.0
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+@numba.njit(cache=True, nogil=True)
 def _second(image: Any, x0: int, y0: int) -> tuple[int, int, bool]:
     """Brightest neighbour of a pixel, and whether the pixel is a local maximum."""
     ny, nx = image.shape
@@ -95,7 +95,7 @@ def _second(image: Any, x0: int, y0: int) -> tuple[int, int, bool]:
     return bx, by, highest
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+@numba.njit(cache=True, nogil=True)
 def _isolated(image: Any, level: float, rms: float, limit: float, ratio: float, out: Any) -> int:
     ny, nx = image.shape
     threshold = level + limit * rms
@@ -162,7 +162,7 @@ def _binned(image: Image, scale: int) -> NDArray[np.float32]:
     return _bin_mean(image, scale, ny, nx)  # type: ignore[no-any-return]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+@numba.njit(cache=True, nogil=True)
 def _bin_mean(image: Any, scale: int, ny: int, nx: int) -> Any:
     out = np.empty((ny, nx), np.float32)
     for y in range(ny):
@@ -178,7 +178,7 @@ def _bin_mean(image: Any, scale: int, ny: int, nx: int) -> Any:
     return out
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+@numba.njit(cache=True, nogil=True)
 def smooth(image: Any, out: Any) -> None:
     """Binomial 3 x 3 smoothing, bad pixels left out, into ``out``; NaN where no pixel is finite."""
     ny, nx = image.shape
@@ -207,7 +207,7 @@ def _mesh(image: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.where(np.isfinite(mesh), mesh, np.nanmedian(mesh) if np.isfinite(mesh).any() else 0.0)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+@numba.njit(cache=True, nogil=True)
 def _peaks(smoothed: Any, mesh: Any, threshold: float, out: Any, height: Any) -> int:
     ny, nx = smoothed.shape
     my, mx = mesh.shape
@@ -303,7 +303,13 @@ def detect_stars(
     found = np.concatenate([_candidates(clean, scale, sigmas) for scale in SCALES])
     merged = _merge(found, 2 * limit)
     stars = [
-        measure_stars(clean, merged[merged[:, 3] == s, 1:3].astype(np.int64), sigma=1.5 * s, level=sky.level, noise=sky.rms)
+        measure_stars(
+            clean,
+            merged[merged[:, 3] == s, 1:3].astype(np.int64),
+            sigma=1.5 * s,
+            level=sky.level,
+            noise=sky.rms,
+        )
         for s in SCALES
     ]
     return _brightest(np.concatenate(stars), limit), isolated
@@ -315,10 +321,10 @@ def _brightest(stars: NDArray[np.void], limit: int) -> NDArray[np.void]:
     stars = stars[stars["snr"] >= 5.0]
     stars = stars[np.lexsort((stars["x"], stars["y"], -stars["flux"]))]
     kept: list[int] = []
+    major, _, _ = axes_of(stars["mxx"], stars["mxy"], stars["myy"])
     for n, star in enumerate(stars):
         # two peaks of one wide star converge to one place
-        major, _, _ = axes_of(star["mxx"], star["mxy"], star["myy"])
-        near = [k for k in kept if math.hypot(stars["x"][k] - star["x"], stars["y"][k] - star["y"]) < max(1.0, major)]
-        if not near:
+        apart = np.hypot(stars["x"][kept] - star["x"], stars["y"][kept] - star["y"])
+        if not (apart < max(1.0, float(major[n]))).any():
             kept.append(n)
     return stars[kept[:limit]]

@@ -24,7 +24,7 @@ STAR = np.dtype(
         ("converged", "?"),
     ]
 )
-"""One star: place [pixel], flux [adu], signal-to-noise ratio under the Gaussian, highest pixel [adu],
+"""One star: place [pixel], flux [adu], signal-to-noise ratio of a flux of known shape, peak pixel [adu],
 covariance [pixel^2]; NaN in all of them where the fit did not converge."""
 
 MAX_ITERATIONS = 40
@@ -35,7 +35,7 @@ _SKY_INNER = 4.0  # of the sky ring, in sigmas
 _MAX_HALF = 60  # largest half width of a stamp [pixel]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+@numba.njit(cache=True, nogil=True)
 def _ring_level(image: Any, x0: int, y0: int, inner: float, fallback: float) -> float:
     """Median of the finite pixels in a ring three pixels wide; ``fallback`` if there are fewer than 12."""
     ny, nx = image.shape
@@ -55,9 +55,9 @@ def _ring_level(image: Any, x0: int, y0: int, inner: float, fallback: float) -> 
     return float(np.median(values[:n]))
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+@numba.njit(cache=True, nogil=True)
 def _weighted_sums(image: Any, level: float, x: float, y: float, m: Any, sums: Any) -> bool:
-    """Sums of weight x signal x (1, dx, dy, dx^2, dx dy, dy^2), and of weight^2 and weight, into ``sums``.
+    """Add up weight x signal x (1, dx, dy, dx^2, dx dy, dy^2), weight^2 and pixels, into ``sums``.
 
     Bad pixels are left out, and so is the pixel opposite: the sums stay centred.
     """
@@ -75,12 +75,12 @@ def _weighted_sums(image: Any, level: float, x: float, y: float, m: Any, sums: A
             q = ixx * dx * dx + 2.0 * ixy * dx * dy + iyy * dy * dy
             if q > _REACH * _REACH:
                 continue
-            k, l = 2 * cx - i, 2 * cy - j
-            if i < 0 or j < 0 or i >= nx or j >= ny or k < 0 or l < 0 or k >= nx or l >= ny:
+            io, jo = 2 * cx - i, 2 * cy - j
+            if i < 0 or j < 0 or i >= nx or j >= ny or io < 0 or jo < 0 or io >= nx or jo >= ny:
                 bad += 1
                 continue
             value = float(image[j, i])
-            if not (np.isfinite(value) and np.isfinite(float(image[l, k]))):
+            if not (np.isfinite(value) and np.isfinite(float(image[jo, io]))):
                 bad += 1
                 continue
             w = math.exp(-0.5 * q)
@@ -93,10 +93,10 @@ def _weighted_sums(image: Any, level: float, x: float, y: float, m: Any, sums: A
             sums[5] += s * dy * dy
             sums[6] += w * w
             sums[7] += 1.0
-    return bad <= 0.25 * (sums[7] + bad)
+    return bool(bad <= 0.25 * (sums[7] + bad))
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+@numba.njit(cache=True, nogil=True)
 def _next_covariance(c: Any, m: Any) -> None:
     """Covariance of a Gaussian which, weighted by one of covariance ``m``, has covariance ``c``; into ``m``.
 
@@ -116,7 +116,7 @@ def _next_covariance(c: Any, m: Any) -> None:
         m[:] = 2.0 * c
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+@numba.njit(cache=True, nogil=True)
 def _fit(image: Any, level: float, x0: int, y0: int, sigma: float, max_shift: float, out: Any) -> bool:
     """Adaptive moments from a peak pixel; ``out`` = (x, y, flux, sum w^2, mxx, mxy, myy)."""
     m = np.array([sigma * sigma, 0.0, sigma * sigma])
@@ -147,7 +147,7 @@ def _fit(image: Any, level: float, x0: int, y0: int, sigma: float, max_shift: fl
     return False
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+@numba.njit(cache=True, nogil=True)
 def _measure(
     image: Any, px: Any, py: Any, sigma: float, level: float, noise: float, max_shift: float, stars: Any
 ) -> None:
@@ -219,7 +219,7 @@ def measure_stars(
 def axes_of(
     mxx: NDArray[np.float64], mxy: NDArray[np.float64], myy: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Sigmas along the major and minor axis [pixel] and position of the major axis [radian] of covariances."""
+    """Sigmas along major and minor axis [pixel] and position of the major axis [radian] of covariances."""
     mean, half = (mxx + myy) / 2.0, np.hypot((mxx - myy) / 2.0, mxy)
     return np.sqrt(mean + half), np.sqrt(mean - half), 0.5 * np.arctan2(2.0 * mxy, mxx - myy)
 

@@ -23,10 +23,8 @@ def fixed_point_scale(limit: float, n_frames: int) -> float:
     return 2.0 ** min(bits, 30)
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
-def _add(
-    image: Any, level: float, a: Any, scale: float, limit: float, total: Any, count: Any
-) -> None:
+@numba.njit(cache=True, nogil=True)
+def _add(image: Any, level: float, a: Any, scale: float, limit: float, total: Any, count: Any) -> None:
     ny, nx = image.shape
     rows, columns = total.shape
     for j in range(rows):
@@ -85,9 +83,7 @@ def add_frame(
     _add(image, float(level), np.asarray(affine, np.float64), float(scale), float(limit), total, count)
 
 
-def mean_image(
-    total: NDArray[np.int64], count: NDArray[np.int32], scale: float
-) -> NDArray[np.float64]:
+def mean_image(total: NDArray[np.int64], count: NDArray[np.int32], scale: float) -> NDArray[np.float64]:
     """Mean of the frames [adu], rounded to float32 precision as it is stored; NaN where none contributed."""
     mean = np.full(total.shape, np.nan)
     np.divide(total, scale * count.astype(np.float64), out=mean, where=count > 0)
@@ -103,7 +99,9 @@ def fill_holes(image: NDArray[np.float64], fallback: float = 0.0) -> NDArray[np.
             return filled
         padded = np.pad(np.where(hole, 0.0, filled), 1)
         weight = np.pad((~hole).astype(np.float64), 1)
-        windows = [(slice(j, j + image.shape[0]), slice(i, i + image.shape[1])) for j in range(3) for i in range(3)]
+        windows = [
+            (slice(j, j + image.shape[0]), slice(i, i + image.shape[1])) for j in range(3) for i in range(3)
+        ]
         number = sum(weight[w] for w in windows)
         near = np.asarray(sum(padded[w] for w in windows))
         np.divide(near, number, out=filled, where=hole & (np.asarray(number) > 0))

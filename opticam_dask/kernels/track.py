@@ -15,7 +15,7 @@ from opticam_dask.types import XY, Image
 _AGREE = 3.0  # peaks that support one shift agree within this, or one sigma of the PSF [pixel]
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+@numba.njit(cache=True, nogil=True)
 def _box_mean(image: Any, x: int, y: int, half: int) -> float:
     ny, nx = image.shape
     total, n = 0.0, 0
@@ -28,7 +28,7 @@ def _box_mean(image: Any, x: int, y: int, half: int) -> float:
     return total / n if n > half else -np.inf
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[misc]
+@numba.njit(cache=True, nogil=True)
 def _find_peaks(image: Any, xy: Any, radius: float, half: int, stride: int, out: Any) -> None:
     ny, nx = image.shape
     for n in range(len(xy)):

@@ -24,6 +24,7 @@ class MemoryBlock:
     night: str = "2024-01-01"
     camera: str = "1:g"
     filter: str = "g"
+    shape: tuple[int, int] = (0, 0)
 
     def __len__(self):
         return len(self.images)
@@ -31,7 +32,6 @@ class MemoryBlock:
     def __dask_tokenize__(self):
         return self.night, self.camera, self.start, self.stop, len(self), id(self.images[0])
 
-    shape = property(lambda self: next(i.shape for i in self.images if isinstance(i, np.ndarray)))
     start = property(lambda self: int(self.meta["frame"][0]))
     stop = property(lambda self: int(self.meta["frame"][-1]) + 1)
 
@@ -78,8 +78,17 @@ class Field:
         image = rng.normal(self.sky, self.noise, self.shape)
         turn = np.degrees(np.arctan2(affine[1, 0], affine[0, 0]))
         for (x, y), flux in zip(self.xy @ affine[:, :2].T + affine[:, 2], self.flux, strict=True):
-            image += dim * flux * gaussian(self.shape, x, y, *self.sigmas, self.angle + turn)
+            add_star(image, x, y, dim * flux, *self.sigmas, self.angle + turn)
         return image.astype(np.float32)
+
+
+def add_star(image, x, y, flux, major, minor, degrees):
+    """Add a Gaussian star, out to eight sigmas."""
+    reach = int(8 * major) + 1
+    i0, j0 = max(0, int(x) - reach), max(0, int(y) - reach)
+    stamp = image[j0 : max(0, int(y) + reach), i0 : max(0, int(x) + reach)]
+    if stamp.size:
+        stamp += flux * gaussian(stamp.shape, x - i0, y - j0, major, minor, degrees)
 
 
 def gaussian(shape, x, y, major, minor, degrees):
@@ -107,7 +116,8 @@ def blocks_of(images: Sequence[Any], size: int = 64, **meta: Any) -> list[Memory
     for name, value in meta.items():
         table[name] = value
     cuts = [slice(i, i + size) for i in range(0, len(images), size)]
-    return [MemoryBlock(tuple(images[cut]), table[cut]) for cut in cuts]
+    shape = next(image.shape for image in images if isinstance(image, np.ndarray))
+    return [MemoryBlock(tuple(images[cut]), table[cut], shape=shape) for cut in cuts]
 
 
 def run(tasks: Any, description: str) -> list[Any]:

@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from opticam_dask.kernels.moments import STAR, axes_of, measure_stars, positions, rotate_covariance
+
+
+def draw(shape, x, y, flux, major, minor, degrees):
+    j, i = np.mgrid[: shape[0], : shape[1]]
+    c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    u, v = (i - x) * c + (j - y) * s, (j - y) * c - (i - x) * s
+    return flux * np.exp(-0.5 * ((u / major) ** 2 + (v / minor) ** 2)) / (2 * np.pi * major * minor)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    x=st.floats(29.5, 30.5),
+    y=st.floats(27.5, 28.5),
+    minor=st.floats(1.1, 3.0),
+    ratio=st.floats(1.0, 2.0),
+    angle=st.floats(-90, 90),
+)
+def test_a_gaussian_gives_back_its_own_numbers(x, y, minor, ratio, angle):
+    image = 100 + draw((57, 63), x, y, 1e5, ratio * minor, minor, angle)
+    star = measure_stars(image, np.array([[30, 28]]), sigma=1.5, level=100.0)[0]
+    assert star["converged"]
+    np.testing.assert_allclose([star["x"], star["y"]], [x, y], atol=2e-3)
+    assert star["flux"] == pytest.approx(1e5, rel=0.01)
+    major, least, turn = axes_of(star["mxx"], star["mxy"], star["myy"])
+    np.testing.assert_allclose([major, least], [ratio * minor, minor], rtol=0.005)
+    if ratio > 1.05:
+        assert abs((np.degrees(turn) - angle + 90) % 180 - 90) < 1.0
+
+
+def test_flux_and_widths_are_unbiased():
+    rng = np.random.default_rng(4)
+    found = np.concatenate(
+        [
+            measure_stars(
+                draw((41, 41), *rng.uniform(19.5, 20.5, 2), 3000, 2.0, 1.4, 30)
+                + rng.normal(50, 10, (41, 41)),
+                np.array([[20, 20]]),
+                sigma=1.6,
+                level=50.0,
+                noise=10.0,
+            )
+            for _ in range(600)
+        ]
+    )
+    assert found["converged"].all()
+    assert found["flux"].mean() == pytest.approx(3000, rel=0.01)
+    major, minor, _ = axes_of(*(np.median(found[name])[None] for name in ("mxx", "mxy", "myy")))
+    np.testing.assert_allclose([major[0], minor[0]], [2.0, 1.4], rtol=0.01)
+    # of a matched filter of known shape (Naylor 1998)
+    assert np.median(found["snr"]) == pytest.approx(3000 / 10 / np.sqrt(4 * np.pi * 2.0 * 1.4), rel=0.03)
+
+
+def test_the_answer_depends_on_the_peak_pixel_only():
+    image = 10 + draw((40, 50), 24.3, 20.2, 5000, 1.6, 1.2, 20)
+    one = measure_stars(image, np.array([[24, 20]]), sigma=1.5, level=10.0)
+    two = measure_stars(image, np.array([[3, 3], [24, 20]]), sigma=1.5, level=10.0)
+    assert one[0] == two[1]
+    assert not two[0]["converged"]
+    assert np.isnan(two[0]["x"])
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])
+def test_pixel_types_agree(dtype):
+    image = np.rint(100 + draw((40, 50), 24.3, 20.2, 50000, 1.6, 1.2, 20))
+    star = measure_stars(image.astype(dtype), np.array([[24, 20]]), sigma=1.5, level=100.0)
+    assert star[0] == measure_stars(image, np.array([[24, 20]]), sigma=1.5, level=100.0)[0]
+
+
+def test_bad_pixels_and_edges():
+    image = 10 + draw((40, 50), 24.3, 20.2, 5000, 1.6, 1.6, 0)
+    holed = image.copy()
+    holed[21, 25] = np.nan
+    star = measure_stars(holed, np.array([[24, 20]]), sigma=1.5, level=10.0)[0]
+    assert star["converged"]
+    np.testing.assert_allclose([star["x"], star["y"]], [24.3, 20.2], atol=0.05)
+    outside = measure_stars(image, np.array([[-10_000, -10_000], [0, 0]]), sigma=1.5, level=10.0)
+    assert not outside["converged"].any()
+    assert len(measure_stars(image, np.empty((0, 2), int), sigma=1.5)) == 0
+    assert not measure_stars(np.full((40, 50), 7.0), np.array([[20, 20]]), sigma=1.5)["converged"].any()
+    hot = np.zeros((40, 50))
+    hot[20, 20] = 1000
+    assert not measure_stars(hot, np.array([[20, 20]]), sigma=1.5)["converged"].any()
+
+
+def test_covariances_turn():
+    star = np.zeros(1, STAR)
+    star["mxx"], star["myy"] = 4.0, 1.0
+    turned = rotate_covariance(star, np.array([[0.0, -1.0], [1.0, 0.0]]))
+    np.testing.assert_allclose(turned[0], [[1, 0], [0, 4]], atol=1e-12)
+    assert positions(star).shape == (1, 2)

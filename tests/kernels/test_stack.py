@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+from scipy.ndimage import map_coordinates
+
+from opticam_dask.kernels.stack import add_frame, fill_holes, fixed_point_scale, mean_image
+
+IDENTITY = np.eye(2, 3)
+
+
+def stack(images, affines, shape, level=0.0, limit=2.0**20, n=100):
+    scale = fixed_point_scale(limit, n)
+    total, count = np.zeros(shape, np.int64), np.zeros(shape, np.int32)
+    for image, affine in zip(images, affines, strict=True):
+        add_frame(image, level, affine, total, count, scale=scale, limit=limit)
+    return total, count, mean_image(total, count, scale)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])
+def test_one_frame_in_place_is_itself(dtype):
+    image = np.random.default_rng(0).integers(0, 60000, (37, 53)).astype(dtype)
+    _, count, mean = stack([image], [IDENTITY], image.shape, level=100.0)
+    np.testing.assert_array_equal(mean, image.astype(float) - 100)
+    assert (count == 1).all()
+
+
+def test_resampling_agrees_with_scipy():
+    image = np.random.default_rng(0).normal(100, 10, (41, 57))
+    affine = np.array([[0.99, -0.1, 3.3], [0.1, 0.99, -1.7]])
+    _, count, mean = stack([image], [affine], image.shape)
+    j, i = np.mgrid[:41, :57]
+    x, y = (
+        affine[0, 0] * i + affine[0, 1] * j + affine[0, 2],
+        affine[1, 0] * i + affine[1, 1] * j + affine[1, 2],
+    )
+    expected = map_coordinates(image, [y, x], order=1, cval=np.nan, prefilter=False)
+    np.testing.assert_array_equal(count > 0, np.isfinite(expected))
+    np.testing.assert_allclose(mean, expected, rtol=1e-6)
+
+
+def test_any_order_and_grouping_gives_the_same_bits():
+    rng = np.random.default_rng(1)
+    images = [rng.normal(0, 1e4, (23, 31)) for _ in range(9)]
+    affines = [IDENTITY + np.array([[0, 0, dx], [0, 0, dy]]) for dx, dy in rng.normal(0, 1, (9, 2))]
+    total, count, _ = stack(images, affines, (23, 31))
+    order = rng.permutation(9)
+    again, counted, _ = stack([images[i] for i in order], [affines[i] for i in order], (23, 31))
+    parts = [stack(images[a:b], affines[a:b], (23, 31)) for a, b in ((0, 2), (2, 7), (7, 9))]
+    for other, number in ((again, counted), (sum(p[0] for p in parts), sum(p[1] for p in parts))):
+        np.testing.assert_array_equal(total, other)
+        np.testing.assert_array_equal(count, number)
+
+
+def test_bad_pixels_spoil_only_what_they_touch():
+    image = np.ones((9, 11))
+    image[4, 5], image[0, 0] = np.nan, np.inf
+    _, count, mean = stack([image], [IDENTITY], image.shape)
+    assert (count == 0).sum() == 2
+    assert np.isnan(mean[4, 5])
+    shifted = IDENTITY + np.array([[0, 0, 0.5], [0, 0, 0]])
+    _, count, _ = stack([image, np.ones((9, 11))], [shifted, IDENTITY], image.shape)
+    assert count[4].tolist() == [2, 2, 2, 2, 1, 1, 2, 2, 2, 2, 1]
+
+
+def test_values_are_clipped_and_sums_never_overflow():
+    limit, n = 2.0**18, 4_000_000
+    scale = fixed_point_scale(limit, n)
+    assert limit * scale * n < 2.0**63
+    assert fixed_point_scale(1.0, 1) == 2.0**30
+    _, _, mean = stack([np.full((3, 3), 1e9), np.full((3, 3), -1e9)], [IDENTITY] * 2, (3, 3), limit=limit)
+    assert (mean == 0).all()
+
+
+def test_holes_are_filled_from_their_neighbours():
+    image = np.arange(49.0).reshape(7, 7)
+    holed = image.copy()
+    holed[3, 3] = np.nan
+    assert fill_holes(holed)[3, 3] == pytest.approx(24.0)
+    assert (fill_holes(image) == image).all()
+    assert (fill_holes(np.full((9, 9), np.nan), 5.0) == 5.0).all()
