@@ -107,9 +107,17 @@ class ByteStream:
             return min(offset, self.file_size)
         if self._inflated is None or offset < self._position:
             self._rewind()
+        if self._advance(offset) < offset and self.fault:
+            fault = self.fault
+            self._rewind()
+            self._advance(offset, gently=True)
+            self.fault = self.fault or fault
+        return self._position
+
+    def _advance(self, offset: int, *, gently: bool = False) -> int:
         scratch = memoryview(bytearray(min(_SKIP_BYTES, max(offset - self._position, 0))))
         while self._position < offset:
-            count = self._fill(self._stream(), scratch[: offset - self._position], gently=True)
+            count = self._fill(self._stream(), scratch[: offset - self._position], gently=gently)
             self._position += count
             if not count:
                 break
