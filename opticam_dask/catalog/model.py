@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opticam_dask.errors import InputError
-from opticam_dask.kernels.align import TransformType, centre_shift, rotation_deg, scale_of
+from opticam_dask.kernels.transform import TransformType, centre_shift, rotation_deg, scale_of
 from opticam_dask.types import XY, Affine, PsfModel
 
 if TYPE_CHECKING:

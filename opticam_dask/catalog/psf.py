@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from opticam_dask.catalog.scouts import Reference, Scout
 from opticam_dask.errors import CatalogError
-from opticam_dask.kernels.align import Match, invert
+from opticam_dask.kernels.align import Match
 from opticam_dask.kernels.moments import axes_of, positions, rotate_covariance
+from opticam_dask.kernels.transform import invert
 from opticam_dask.types import PsfModel
 
 _GOOD_SNR = 20.0

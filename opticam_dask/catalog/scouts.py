@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from opticam_dask.catalog.model import FrameKey
 from opticam_dask.errors import CatalogError, FrameReadError
-from opticam_dask.kernels.align import Match, TransformType, apply, centre_shift, inside, match_stars
+from opticam_dask.kernels.align import Match, match_stars
 from opticam_dask.kernels.background import as_pixels
-from opticam_dask.kernels.detect import Sky, detect_stars, sky_of
+from opticam_dask.kernels.detect import detect_stars
 from opticam_dask.kernels.moments import axes_of, positions
+from opticam_dask.kernels.sky import Sky, sky_of
+from opticam_dask.kernels.transform import TransformType, apply, centre_shift, inside
 
 if TYPE_CHECKING:
     from opticam_dask.catalog.order import FrameOrder

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opticam_dask.errors import CatalogError
-from opticam_dask.kernels.detect import Sky, isolated_pixels
 from opticam_dask.kernels.moments import measure_stars
+from opticam_dask.kernels.sky import Sky, isolated_pixels
 from opticam_dask.kernels.stack import fill_holes
 from opticam_dask.types import XY
 

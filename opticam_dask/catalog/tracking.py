@@ -14,12 +14,14 @@ from opticam_dask.catalog.interpolate import TransformTrack
 from opticam_dask.catalog.model import AlignmentConfig
 from opticam_dask.catalog.order import FrameOrder
 from opticam_dask.errors import FrameReadError
-from opticam_dask.kernels.align import apply, inside, match_stars, robust_fit
+from opticam_dask.kernels.align import match_stars
 from opticam_dask.kernels.background import as_pixels
-from opticam_dask.kernels.detect import Sky, detect_stars, isolated_pixels, sky_of, without
+from opticam_dask.kernels.detect import detect_stars
 from opticam_dask.kernels.moments import axes_of, positions
+from opticam_dask.kernels.sky import Sky, isolated_pixels, sky_of, without
 from opticam_dask.kernels.stack import add_frame
 from opticam_dask.kernels.track import track_stars
+from opticam_dask.kernels.transform import apply, inside, robust_fit
 from opticam_dask.types import FWHM_PER_SIGMA, Affine, Image
 
 if TYPE_CHECKING:

@@ -24,6 +24,18 @@ def fixed_point_scale(limit: float, n_frames: int) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
+def _careful(image: Any, x0: int, y0: int, u: float, v: float) -> float:
+    """Bilinear value in which a pixel of no weight, bad or beyond the edge, has no part: 0 x NaN is NaN."""
+    value = 0.0
+    for dy in range(2):
+        for dx in range(2):
+            weight = (u if dx else 1.0 - u) * (v if dy else 1.0 - v)
+            if weight > 0.0:
+                value += weight * float(image[y0 + dy, x0 + dx])
+    return value
+
+
+@numba.njit(cache=True, nogil=True)
 def _add(image: Any, level: float, a: Any, scale: float, limit: float, total: Any, count: Any) -> None:
     ny, nx = image.shape
     rows, columns = total.shape
@@ -35,20 +47,18 @@ def _add(image: Any, level: float, a: Any, scale: float, limit: float, total: An
                 continue
             x0, y0 = int(x), int(y)
             u, v = x - x0, y - y0
-            x1, y1 = min(x0 + 1, nx - 1), min(y0 + 1, ny - 1)
-            value = 0.0
-            # a pixel of no weight must not spoil the sum: 0 x NaN is NaN
-            if u < 1.0 and v < 1.0:
-                value += (1.0 - u) * (1.0 - v) * float(image[y0, x0])
-            if u > 0.0:
-                value += u * (1.0 - v) * float(image[y0, x1])
-            if v > 0.0:
-                value += (1.0 - u) * v * float(image[y1, x0])
-            if u > 0.0 and v > 0.0:
-                value += u * v * float(image[y1, x1])
-            value -= level
+            value = np.nan
+            if x0 < nx - 1 and y0 < ny - 1:
+                value = (
+                    (1.0 - u) * (1.0 - v) * image[y0, x0]
+                    + u * (1.0 - v) * image[y0, x0 + 1]
+                    + (1.0 - u) * v * image[y0 + 1, x0]
+                    + u * v * image[y0 + 1, x0 + 1]
+                )
+            if not np.isfinite(value) and (u == 0.0 or v == 0.0):
+                value = _careful(image, x0, y0, u, v)
             if np.isfinite(value):
-                value = min(max(value, -limit), limit)
+                value = min(max(value - level, -limit), limit)
                 total[j, i] += np.int64(np.rint(value * scale))
                 count[j, i] += 1
 

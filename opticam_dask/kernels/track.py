@@ -8,8 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from opticam_dask.kernels.detect import Sky
 from opticam_dask.kernels.moments import measure_stars
+from opticam_dask.kernels.sky import Sky
 from opticam_dask.types import XY, Image
 
 _AGREE = 3.0  # peaks that support one shift agree within this, or one sigma of the PSF [pixel]

@@ -9,7 +9,7 @@ import pytest
 
 from opticam_dask.catalog.finder import DefaultFinder
 from opticam_dask.io.blocks import FrameBlock
-from opticam_dask.kernels.align import centre_shift
+from opticam_dask.kernels.transform import centre_shift
 from opticam_dask.schema import FRAME_META
 
 _spec = importlib.util.spec_from_file_location("catalog_scene", Path(__file__).with_name("catalog_scene.py"))

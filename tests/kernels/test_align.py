@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opticam_dask.kernels import align
+from opticam_dask.kernels import align, transform
 
 SHAPE = (401, 517)
 
@@ -21,8 +21,8 @@ def field(n, seed=0):
 
 def matched(xy, flux, affine, kind="affine", seed=1, noise=0.05):
     rng = np.random.default_rng(seed)
-    places = align.apply(affine, xy) + rng.normal(0, noise, xy.shape)
-    seen = align.inside(places, SHAPE)
+    places = transform.apply(affine, xy) + rng.normal(0, noise, xy.shape)
+    seen = transform.inside(places, SHAPE)
     return align.match_stars(xy, places[seen], (flux, flux[seen]), SHAPE, kind)
 
 
@@ -39,23 +39,23 @@ def test_any_similarity_is_recovered(x, y, degrees, scale, seed):
     true = similarity((x, y), degrees, scale)
     match = matched(xy, flux, true)
     assert match is not None
-    assert np.abs(align.apply(match.affine, xy) - align.apply(true, xy)).max() < 0.3
+    assert np.abs(transform.apply(match.affine, xy) - transform.apply(true, xy)).max() < 0.3
     assert match.residual < 0.15
 
 
 def test_description_of_a_transform():
     affine = similarity((3.0, -4.0), 30.0, 1.02)
-    assert align.rotation_deg(affine) == pytest.approx(30.0)
-    assert align.scale_of(affine) == pytest.approx(1.02)
-    np.testing.assert_allclose(align.centre_shift(affine, SHAPE), [3, -4], atol=1e-9)
+    assert transform.rotation_deg(affine) == pytest.approx(30.0)
+    assert transform.scale_of(affine) == pytest.approx(1.02)
+    np.testing.assert_allclose(transform.centre_shift(affine, SHAPE), [3, -4], atol=1e-9)
     xy = field(5)[0]
-    np.testing.assert_allclose(align.apply(align.invert(affine), align.apply(affine, xy)), xy)
+    np.testing.assert_allclose(transform.apply(transform.invert(affine), transform.apply(affine, xy)), xy)
 
 
 def test_fits_agree_with_least_squares():
     xy, _ = field(12)
     rng = np.random.default_rng(2)
-    target = align.apply(similarity((5, 6), 20, 0.99), xy) + rng.normal(0, 0.2, xy.shape)
+    target = transform.apply(similarity((5, 6), 20, 0.99), xy) + rng.normal(0, 0.2, xy.shape)
     weights = rng.uniform(0.5, 2, 12)
     root = np.sqrt(np.repeat(weights, 2))
     design = np.zeros((24, 4))
@@ -63,17 +63,19 @@ def test_fits_agree_with_least_squares():
     design[1::2] = np.column_stack([xy[:, 1], xy[:, 0], np.zeros(12), np.ones(12)])
     a, b, tx, ty = np.linalg.lstsq(design * root[:, None], target.ravel() * root, rcond=None)[0]
     np.testing.assert_allclose(
-        align.fit_similarity(xy, target, weights), [[a, -b, tx], [b, a, ty]], rtol=1e-9
+        transform.fit_similarity(xy, target, weights), [[a, -b, tx], [b, a, ty]], rtol=1e-9
     )
     shear = np.array([[1.01, 0.02, 3.0], [-0.01, 0.98, -7.0]])
-    np.testing.assert_allclose(align.fit_affine(xy, align.apply(shear, xy), weights), shear, atol=1e-9)
+    np.testing.assert_allclose(
+        transform.fit_affine(xy, transform.apply(shear, xy), weights), shear, atol=1e-9
+    )
 
 
 def test_shear_is_fitted_only_when_stars_ask_for_it():
     xy, flux = field(15)
     squeezed = similarity((4, 2), 1.0)
     squeezed[1] *= 1.003
-    found = align.robust_fit(xy, align.apply(squeezed, xy), np.ones(15), similarity(), "affine")[0]
+    found = transform.robust_fit(xy, transform.apply(squeezed, xy), np.ones(15), similarity(), "affine")[0]
     np.testing.assert_allclose(found, squeezed, atol=1e-6)
     noisy = matched(xy, flux, similarity((4, 2), 1.0)).affine
     assert noisy[0, 0] == noisy[1, 1]
@@ -81,9 +83,9 @@ def test_shear_is_fitted_only_when_stars_ask_for_it():
 
 def test_outliers_are_rejected():
     xy, _ = field(15)
-    target = align.apply(similarity((4, 2), 1.0), xy)
+    target = transform.apply(similarity((4, 2), 1.0), xy)
     target[[2, 9]] += [4.0, -3.0]
-    affine, kept, residual = align.robust_fit(xy, target, np.ones(15), align.IDENTITY, "affine")
+    affine, kept, residual = transform.robust_fit(xy, target, np.ones(15), transform.IDENTITY, "affine")
     assert np.flatnonzero(~kept).tolist() == [2, 9]
     assert residual < 1e-9
     np.testing.assert_allclose(affine, similarity((4, 2), 1.0), atol=1e-9)
@@ -93,7 +95,7 @@ def test_spurious_and_missing_stars_do_not_matter():
     xy, flux = field(20)
     rng = np.random.default_rng(5)
     true = similarity((-30, 12), 181)
-    places = align.apply(true, xy)
+    places = transform.apply(true, xy)
     frame = np.concatenate([places[3::2], rng.uniform(0, 380, (6, 2))])
     other = np.concatenate([flux[3::2], rng.uniform(1000, 5000, 6)])
     order = np.argsort(-other)

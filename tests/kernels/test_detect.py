@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from astropy.stats import mad_std, sigma_clipped_stats
 
-from opticam_dask.kernels.detect import Sky, detect_stars, isolated_pixels, sky_of, without
+from opticam_dask.kernels.detect import detect_stars
 from opticam_dask.kernels.moments import positions
+from opticam_dask.kernels.sky import Sky, isolated_pixels, sky_of, without
 
 
 def draw(shape, x, y, flux, sigma):
