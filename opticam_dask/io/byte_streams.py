@@ -6,9 +6,9 @@ import bz2
 import os
 import zlib
 from pathlib import Path
-from typing import IO, Any, Literal, Self, cast
+from typing import Any, Literal, Self, cast
 
-from isal import igzip, isal_zlib
+from isal import igzip_lib, isal_zlib
 
 from opticam_dask.errors import FrameReadError
 
@@ -16,6 +16,8 @@ Wrapping = Literal["plain", "gzip", "bzip2"]
 
 _MAGIC: dict[bytes, Wrapping] = {b"\x1f\x8b": "gzip", b"BZh": "bzip2"}
 _SKIP_BYTES = 1 << 20
+_FIRST_CHUNK_BYTES = 1 << 13  # enough for a header
+_CHUNK_BYTES = 1 << 18
 _GZIP_TRAILER = 4
 _STREAM_ERRORS = (EOFError, OSError, ValueError, zlib.error, cast("type[Exception]", isal_zlib.error))
 
@@ -53,7 +55,7 @@ class ByteStream:
         self.wrapping: Wrapping = next(
             (kind for start, kind in _MAGIC.items() if magic.startswith(start)), "plain"
         )
-        self._inflated: IO[bytes] | None = None
+        self._inflated: _Inflater | None = None
         self._position = 0
 
     def __enter__(self) -> Self:
@@ -64,8 +66,6 @@ class ByteStream:
 
     def close(self) -> None:
         """Close the file."""
-        if self._inflated is not None:
-            self._inflated.close()
         self._raw.close()
 
     @property
@@ -97,7 +97,7 @@ class ByteStream:
             return self._fill(self._raw, target)
         if self.reach(offset) < offset:
             return 0
-        count = self._fill(self._stream(), target, gently=len(target) < _SKIP_BYTES)
+        count = self._fill(self._stream(), target)
         self._position += count
         return count
 
@@ -107,17 +107,9 @@ class ByteStream:
             return min(offset, self.file_size)
         if self._inflated is None or offset < self._position:
             self._rewind()
-        if self._advance(offset) < offset and self.fault:
-            fault = self.fault
-            self._rewind()
-            self._advance(offset, gently=True)
-            self.fault = self.fault or fault
-        return self._position
-
-    def _advance(self, offset: int, *, gently: bool = False) -> int:
         scratch = memoryview(bytearray(min(_SKIP_BYTES, max(offset - self._position, 0))))
         while self._position < offset:
-            count = self._fill(self._stream(), scratch[: offset - self._position], gently=gently)
+            count = self._fill(self._stream(), scratch[: offset - self._position])
             self._position += count
             if not count:
                 break
@@ -134,27 +126,63 @@ class ByteStream:
         if self.wrapping != "plain" and self.reach(self._position + padding) >= 0 and not self.fault:
             self._position += self._fill(self._stream(), memoryview(bytearray(1)))
 
-    def _stream(self) -> IO[bytes]:
+    def _stream(self) -> _Inflater:
         if self._inflated is None:
             self._rewind()
-        return cast("IO[bytes]", self._inflated)
+        return cast("_Inflater", self._inflated)
 
     def _rewind(self) -> None:
         # The wrapper reads from our file object, which stays open: one open() per file.
         self._raw.seek(0)
         self._position, self.fault = 0, ""
-        opener = igzip.open if self.wrapping == "gzip" else bz2.open
-        self._inflated = cast("IO[bytes]", opener(self._raw, "rb"))
+        self._inflated = _Inflater(self._raw, self.wrapping)
 
-    def _fill(self, stream: Any, target: memoryview, *, gently: bool = False) -> int:
-        # Gently: one inflating step at a time, so that the bytes before a damaged place are not lost.
+    def _fill(self, stream: Any, target: memoryview) -> int:
         count = 0
         try:
-            read = stream.readinto1 if gently else stream.readinto
-            while count < len(target) and (found := read(target[count:])):
+            while count < len(target) and (found := stream.readinto(target[count:])):
                 count += found
         except _STREAM_ERRORS as error:
             self.fault = (
                 f"damaged {self.wrapping} stream: {error}" if self.wrapping != "plain" else str(error)
             )
         return count
+
+
+class _Inflater:
+    """Members of a compressed file, one after another, without reading ahead of damage.
+
+    (Python's buffered file objects may serve stale bytes after an error in the stream.)
+    """
+
+    def __init__(self, raw: Any, wrapping: Wrapping) -> None:
+        self._raw = raw
+        self._new = _gzip_member if wrapping == "gzip" else bz2.BZ2Decompressor
+        self._member: Any = self._new()
+        self._ready = memoryview(b"")
+        self._chunk_bytes = _FIRST_CHUNK_BYTES
+
+    def readinto(self, target: memoryview) -> int:
+        """Fill the start of ``target``; 0 at the end of the last member."""
+        while not self._ready:
+            chunk = self._member.unused_data.lstrip(b"\0") if self._member.eof else b""
+            chunk = chunk or self._compressed()
+            if self._member.eof and not chunk.strip(b"\0"):
+                return 0
+            if not chunk:
+                raise EOFError("it ends early")
+            self._member = self._new() if self._member.eof else self._member
+            self._ready = memoryview(self._member.decompress(chunk))
+        count = min(len(target), len(self._ready))
+        target[:count] = self._ready[:count]
+        self._ready = self._ready[count:]
+        return count
+
+    def _compressed(self) -> bytes:
+        chunk: bytes = self._raw.read(self._chunk_bytes)
+        self._chunk_bytes = min(2 * self._chunk_bytes, _CHUNK_BYTES)
+        return chunk
+
+
+def _gzip_member() -> Any:
+    return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
