@@ -50,13 +50,15 @@ def in_order(blocks: Sequence[FrameBlock]) -> list[FrameBlock]:
 def select_frames(
     blocks: Sequence[FrameBlock], order: FrameOrder, chosen: NDArray[np.int64]
 ) -> list[FrameBlock]:
-    """Blocks cut down to the frames at the chosen positions; those without any are dropped."""
-    masks = [np.isin(order.positions(block), chosen) for block in blocks]
-    return [
-        block if mask.all() else block.select(np.flatnonzero(mask))
-        for block, mask in zip(blocks, masks, strict=True)
-        if mask.any()
-    ]
+    """Blocks cut down to the frames at the chosen (sorted) positions; those without any are dropped."""
+    cut = []
+    for block in blocks:
+        own = order.positions(block)
+        near = chosen[np.searchsorted(chosen, own[0]) : np.searchsorted(chosen, own[-1], "right")]
+        mask = np.isin(own, near)
+        if mask.any():
+            cut.append(block if mask.all() else block.select(np.flatnonzero(mask)))
+    return cut
 
 
 def spread(positions: NDArray[np.int64], number: int) -> NDArray[np.int64]:

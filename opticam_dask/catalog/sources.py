@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opticam_dask.errors import CatalogError
-from opticam_dask.kernels.moments import measure_stars
+from opticam_dask.kernels.moments import measure_stars, positions
 from opticam_dask.kernels.sky import Sky, isolated_pixels
 from opticam_dask.kernels.stack import fill_holes
 from opticam_dask.types import XY
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _X_NAMES = ("x_centroid", "xcentroid")
 _Y_NAMES = ("y_centroid", "ycentroid")
+_ADDED = ("source", "x", "y", "psf_flux")
+_GOOD_SNR = 20.0
+_PSF_REACH = 4.0  # of a star's stamp [sigma]
 
 
 def find_sources(
@@ -52,14 +55,15 @@ def find_sources(
     Returns
     -------
     QTable
-        ``source`` (ID from 1, brightest first), ``x``, ``y`` [pixel], then the finder's columns.
+        ``source`` (ID from 1, brightest first), ``x``, ``y`` [pixel], ``psf_flux`` [adu], by which it is
+        ordered, then the finder's columns.
 
     Raises
     ------
     CatalogError
         If there is no source.
     """
-    image, level, rms = _flattened(stack, background)
+    image, rms = _flattened(stack, background)
     shallow = np.sqrt(count.max() / np.maximum(count, 1.0))
     table = finder(image, threshold * rms * shallow)
     if table is None or len(table) == 0:
@@ -67,28 +71,24 @@ def find_sources(
             f"no source above {threshold:g} times the background's scatter ({np.median(rms):.3g} adu) in the "
             "stacked image; lower threshold, or give a finder with fewer npixels or a narrower border"
         )
-    table = _ordered(table)[:max_sources]
-    return _numbered(table, _centred(image, _centroids(table), level, float(np.median(rms)), sigma))
+    xy = _centroids(table)
+    stars = _measured(image, xy, float(np.median(rms)), sigma)
+    xy = _centres(stars, xy, sigma)
+    flux = psf_fluxes(image, xy, _common_shape(stars, sigma))
+    order = np.lexsort((xy[:, 0], xy[:, 1], -flux))[:max_sources]
+    return _numbered(table[order], xy[order], flux[order])
 
 
 def _flattened(
     stack: NDArray[np.float64], background: Callable[..., Any]
-) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
-    """Image without background, holes and lone pixels filled; 0 and the scatter per pixel."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Image without background, holes and lone pixels filled; and the scatter per pixel."""
     mesh = background(stack)
     flat = stack - np.asarray(mesh.background)
     rms = np.broadcast_to(np.asarray(mesh.background_rms, np.float64), flat.shape)
     lone = isolated_pixels(flat, Sky(0.0, float(np.median(rms))))
     flat.ravel()[lone] = np.nan
-    return fill_holes(flat), 0.0, rms
-
-
-def _ordered(table: QTable) -> QTable:
-    """Brightest first, ties by place; a finder without ``segment_flux`` has ordered its sources itself."""
-    if "segment_flux" not in table.colnames:
-        return table
-    x, y = _centroids(table).T
-    return table[np.lexsort((x, y, -_plain(table["segment_flux"])))]
+    return fill_holes(flat), rms
 
 
 def _plain(column: Any) -> NDArray[np.float64]:
@@ -105,24 +105,60 @@ def _centroids(table: QTable) -> XY:
     return np.column_stack([_plain(table[name]) for name in names])
 
 
-def _centred(image: NDArray[np.float64], xy: XY, level: float, noise: float, sigma: float) -> XY:
-    """Centres by adaptive moments; the finder's where these do not converge or run away."""
+def _measured(image: NDArray[np.float64], xy: XY, noise: float, sigma: float) -> NDArray[np.void]:
     ny, nx = image.shape
     peaks = np.clip(np.rint(xy), 0, [nx - 1, ny - 1]).astype(np.int64)
-    stars = measure_stars(image, peaks, sigma=sigma, level=level, noise=noise)
-    better = np.column_stack([stars["x"], stars["y"]])
+    return measure_stars(image, peaks, sigma=sigma, noise=noise)
+
+
+def _centres(stars: NDArray[np.void], xy: XY, sigma: float) -> XY:
+    """Centres by adaptive moments; the finder's where these do not converge or run away."""
+    better = positions(stars)
     with np.errstate(invalid="ignore"):
         near = np.hypot(*(better - xy).T) <= max(1.5, sigma)
     return np.where((near & stars["converged"])[:, None], better, xy)
 
 
-def _numbered(table: QTable, xy: XY) -> QTable:
-    for name in ("label", "source", "x", "y"):
+def _common_shape(stars: NDArray[np.void], sigma: float) -> NDArray[np.float64]:
+    """Covariance (xx, xy, yy) of the stars of the stack [pixel^2]: the median over the significant ones."""
+    good = stars[stars["converged"] & (np.nan_to_num(stars["snr"]) > _GOOD_SNR)]
+    if len(good) == 0:
+        return np.array([sigma**2, 0.0, sigma**2])
+    return np.array([np.median(good[name]) for name in ("mxx", "mxy", "myy")])
+
+
+def psf_fluxes(image: NDArray[np.float64], xy: XY, shape: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Total fluxes of stars of one common Gaussian shape, each fitted with a constant sky [adu].
+
+    One shape for all makes fluxes of nearly equal stars comparable: an error of the shape scales them
+    alike, while isophotal sums end at each star's own isophote. Zero for a star with no pixel.
+    """
+    xx, cross, yy = shape
+    det = xx * yy - cross**2
+    reach = _PSF_REACH * math.sqrt(max(xx, yy))
+    fluxes = np.zeros(len(xy))
+    for n, place in enumerate(xy):
+        low = np.maximum(np.ceil(place - reach), 0).astype(int)
+        high = np.maximum(np.floor(place + reach) + 1, 0).astype(int)
+        stamp = image[low[1] : high[1], low[0] : high[0]]
+        y, x = np.ogrid[: stamp.shape[0], : stamp.shape[1]]
+        dx, dy = x + low[0] - place[0], y + low[1] - place[1]
+        q = (yy * dx**2 - 2 * cross * dx * dy + xx * dy**2) / det
+        profile = np.exp(-0.5 * q) / (2 * math.pi * math.sqrt(det))
+        contrast = profile - profile.mean() if profile.size else profile
+        power = float((contrast**2).sum())
+        fluxes[n] = float((contrast * stamp).sum()) / power if power > 0 else 0.0
+    return fluxes
+
+
+def _numbered(table: QTable, xy: XY, flux: NDArray[np.float64]) -> QTable:
+    for name in ("label", *_ADDED):
         if name in table.colnames:
             table.remove_column(name)
-    table.add_columns([np.arange(1, len(table) + 1), xy[:, 0], xy[:, 1]], [0, 0, 0], ["source", "x", "y"])
+    table.add_columns([np.arange(1, len(table) + 1), xy[:, 0], xy[:, 1], flux], [0] * 4, list(_ADDED))
     table["x"].info.description = "column [pixel]; pixel centres are integers"
     table["y"].info.description = "row [pixel]"
+    table["psf_flux"].info.description = "total flux on one frame, one Gaussian shape for all [adu]"
     table.meta.clear()  # versions and the date would make equal catalogues differ
     return table
 

@@ -51,6 +51,8 @@ def test_shifted_frames_align_and_their_stars_are_catalogued_brightest_first():
     np.testing.assert_allclose(table["background_rms"], 10, atol=0.5)
     np.testing.assert_allclose(table["fwhm"], 1.5 * 2.3548, rtol=0.05)
     np.testing.assert_allclose(table["transparency"], 1, atol=0.05)
+    np.testing.assert_allclose(catalog.table["psf_flux"], FIELD.flux, rtol=0.05)
+    assert (np.diff(catalog.table["psf_flux"]) < 0).all()
     assert (catalog.xy == np.column_stack([catalog.table["x"], catalog.table["y"]])).all()
 
 
@@ -304,6 +306,29 @@ def test_nothing_depends_on_blocks_or_their_order():
     assert catalogue(blocks_of(images, 7)[::-1], compute=shuffled) == one
     other = catalogue(blocks_of([*images[:-1], images[0]], 64))
     assert other != one
+
+
+def test_nights_follow_each_other_and_keep_their_own_frame_numbers():
+    first, second = blocks_of(frames(JITTER[:6]), 4), blocks_of(frames(JITTER), 4)[1:]
+    later = [scenes.replace(b, night="2024-01-02", meta=b.meta.copy()) for b in second]
+    for block in later:
+        block.meta["frame"] -= 4
+        block.meta["MJD"] += 1
+    catalog = catalogue([*later, *first])
+    assert catalog.alignment["night"].tolist() == ["2024-01-01"] * 6 + ["2024-01-02"] * 6
+    assert catalog.alignment["frame"].tolist() == [*range(6), *range(6)]
+    assert (catalog.alignment["status"] == "aligned").all()
+
+
+def test_stars_saturated_or_on_the_edge_and_double_times_do_no_harm():
+    images = frames(JITTER)
+    for image, (dx, dy) in zip(images, SHIFTS, strict=True):
+        scenes.add_star(image, 1 + dx, 80 + dy, 30000, 1.5, 1.5, 0)
+        scenes.add_star(image, 180 + dx, 20 + dy, 80000, 1.5, 1.5, 0)
+        np.minimum(image, 2500, out=image)
+    catalog = catalogue(blocks_of(images, saturation=2500.0, MJD=60310.0))
+    assert_placed(catalog, JITTER, 0.2)
+    assert catalog.psf.semimajor_sigma == pytest.approx(1.5, rel=0.02)
 
 
 def test_at_most_max_catalog_sources():

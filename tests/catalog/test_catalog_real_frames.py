@@ -70,4 +70,4 @@ def test_the_opticam_frame_yields_a_catalogue():
     )
     assert len(catalog.table) == 15
     assert 2.5 < catalog.psf.semiminor_sigma < catalog.psf.semimajor_sigma < 4.5
-    assert (np.diff(catalog.table["segment_flux"]) <= 0).all()
+    assert (np.diff(catalog.table["psf_flux"]) <= 0).all()
