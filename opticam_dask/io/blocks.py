@@ -245,12 +245,14 @@ def split_blocks(
 
 def _whole_block(rows: pd.DataFrame) -> FrameBlock:
     """All rows as one block (its night is set when it is cut)."""
-    one = {name: _only(rows, name) for name in ("camera", "filter", "shape", "dtype")}
+    one = {name: _only(rows, name) for name in ("camera", "filter", "shape")}
+    # A type that holds every frame's pixels: one frame of another type must not cost the camera.
+    dtype = np.result_type(*rows["dtype"].unique()).name
     meta = np.empty(len(rows), FRAME_META)
     for name in FRAME_META.names or ():
         meta[name] = rows[name].to_numpy()
     ny, nx = (int(length) for length in one["shape"].split("x"))
-    return FrameBlock("", one["camera"], one["filter"], (ny, nx), one["dtype"], tuple(rows["path"]), meta)
+    return FrameBlock("", one["camera"], one["filter"], (ny, nx), dtype, tuple(rows["path"]), meta)
 
 
 def _only(rows: pd.DataFrame, name: str) -> str:

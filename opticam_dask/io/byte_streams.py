@@ -19,6 +19,7 @@ _SKIP_BYTES = 1 << 20
 _FIRST_CHUNK_BYTES = 1 << 13  # enough for a header
 _CHUNK_BYTES = 1 << 18
 _GZIP_TRAILER = 4
+_EXTENSION = b"XTENSION"
 _STREAM_ERRORS = (EOFError, OSError, ValueError, zlib.error, cast("type[Exception]", isal_zlib.error))
 
 
@@ -122,9 +123,19 @@ class ByteStream:
         return self.reach(offset)
 
     def check_end(self, padding: int) -> None:
-        """Step over ``padding`` bytes; if the stream ends there its checksum is verified (see ``fault``)."""
-        if self.wrapping != "plain" and self.reach(self._position + padding) >= 0 and not self.fault:
-            self._position += self._fill(self._stream(), memoryview(bytearray(1)))
+        """Step over ``padding`` bytes, and say in ``fault`` if what follows shows that the stream is damaged.
+
+        At the end of the stream its checksum is verified. Where it goes on, the next extension must begin: a
+        damaged stream may well inflate, to something else and longer.
+        """
+        if self.wrapping == "plain" or self.fault:
+            return
+        self.reach(self._position + padding)
+        following = bytearray(len(_EXTENSION))
+        count = self._fill(self._stream(), memoryview(following))
+        self._position += count
+        if count and not self.fault and bytes(following) != _EXTENSION:
+            self.fault = f"damaged {self.wrapping} stream: it goes on where the header says that it ends"
 
     def _stream(self) -> _Inflater:
         if self._inflated is None:

@@ -114,7 +114,7 @@ def _mark(frames: pd.DataFrame, rows: NDArray[np.bool_], note: str, flag: Flag |
 def number_frames(frames: pd.DataFrame, instrument: Instrument) -> pd.DataFrame:
     """Sort and number the frames, and choose what depends on the other frames of a camera.
 
-    Of each camera only the most common shape, pixel type and binning is accepted. Frames with one time are
+    Of each camera only the most common shape and binning is accepted. Frames with one time are
     all kept and flagged. May be called again on its own result, with more rows.
     """
     frames = _unchosen(frames)
@@ -173,14 +173,8 @@ def _reject_mixed(frames: pd.DataFrame) -> None:
 
 
 def _layouts(frames: pd.DataFrame) -> pd.Series[str]:
-    """Shape, type and binning in words; frames of one camera that are stacked must share them."""
-    return (
-        frames["shape"]
-        + " "
-        + frames["dtype"]
-        + " pixels, binning "
-        + frames["binning"].replace("", "unknown")
-    )
+    """Shape and binning in words; frames of one camera that are stacked must share them."""
+    return frames["shape"] + " pixels, binning " + frames["binning"].replace("", "unknown")
 
 
 def _time_quality(frames: pd.DataFrame, instrument: Instrument) -> NDArray[np.str_]:

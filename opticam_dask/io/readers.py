@@ -78,7 +78,7 @@ class FrameFile:
         Parameters
         ----------
         out : ndarray, shape (rows.size, columns.size)
-            Native array of the type `describe` gives.
+            Native array of the type `describe` gives, or of one that holds all its values.
         hdu, plane : int
             Place of the frame; a 2-D image has plane 0.
         rows, columns : AxisIndex
@@ -90,7 +90,7 @@ class FrameFile:
             If the pixels are missing or damaged, or have another type than ``out``.
         """
         header = self.describe(hdu, plane)
-        if header.pixels is None or header.dtype != out.dtype.name:
+        if header.pixels is None or not np.can_cast(header.dtype, out.dtype):
             raise self._error(
                 hdu, plane, f"expected pixels of type {out.dtype.name}, the file has {header.dtype}"
             )
@@ -98,7 +98,10 @@ class FrameFile:
             stored = self._tiles(header, plane, *rows.span)
         else:
             stored = self._stored(header, header.pixels, plane, *rows.span)
-        header.pixels.decode(pick(stored, rows, columns), out)
+        same = out if header.dtype == out.dtype.name else np.empty(out.shape, header.dtype)
+        header.pixels.decode(pick(stored, rows, columns), same)
+        if same is not out:
+            out[...] = same
 
     def _stored(
         self, header: HduHeader, pixels: PixelFormat, plane: int, first: int, stop: int

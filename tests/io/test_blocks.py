@@ -148,8 +148,8 @@ def test_streaming_gives_bad_frames_as_errors_and_goes_on(tmp_path: Path) -> Non
     assert "empty" in told[3]
     with pytest.raises(FrameReadError, match="frame_001"):
         block.read()
-    with pytest.raises(FrameReadError, match="expected pixels of type float32, the file has uint16"):
-        _one(frame_table(paths, SHAPE, "float32")).read(0)
+    with pytest.raises(FrameReadError, match="expected pixels of type int16, the file has uint16"):
+        _one(frame_table(paths, SHAPE, "int16")).read(0)
 
 
 def test_streamed_images_do_not_share_memory(night: tuple[pd.DataFrame, np.ndarray]) -> None:
@@ -187,3 +187,31 @@ def test_blocks_pickle_small_and_whole(night: tuple[pd.DataFrame, np.ndarray]) -
     assert again.meta.tobytes() == block.meta.tobytes()
     assert tokenize(again) == tokenize(block) != tokenize(block.select(slice(0, 1999)))
     assert len(pickle.loads(pickle.dumps(block.select([])))) == 0
+
+
+def test_frames_of_several_types_share_one_that_holds_them(tmp_path: Path) -> None:
+    images = [np.arange(12, dtype=kind).reshape(3, 4) + 60000 for kind in ("uint16", "float32", "uint16")]
+    paths = []
+    for number, image in enumerate(images):
+        paths.append(tmp_path / f"{number}.fits")
+        fits.writeto(paths[-1], image)
+    frames = frame_table([str(path) for path in paths], (3, 4), "uint16")
+    frames["dtype"] = ["uint16", "float32", "uint16"]
+    (block,) = split_blocks(frames)
+    assert block.dtype == "float32"
+    assert np.array_equal(block.read(), np.stack(images).astype("f4"))
+
+
+@pytest.mark.parametrize("keep", [0.4, 0.7, 0.97])
+def test_damage_in_a_gzip_stream_is_never_read_as_pixels(tmp_path: Path, keep: float) -> None:
+    rng = np.random.default_rng(8)
+    plain = tmp_path / "a.fits"
+    fits.writeto(plain, rng.poisson(100, (131, 149)).astype("u2"))
+    whole = gzip.compress(plain.read_bytes())
+    cut = int(keep * len(whole))
+    packed = tmp_path / "a.fits.gz"
+    for filler in (bytes(len(whole) - cut), rng.bytes(len(whole) - cut), b""):
+        packed.write_bytes(whole[:cut] + filler)
+        (block,) = split_blocks(frame_table([str(packed)], (131, 149), "uint16"))
+        ((_, image),) = block.frames()
+        assert isinstance(image, FrameReadError), keep

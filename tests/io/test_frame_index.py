@@ -163,10 +163,9 @@ BAD = {
     "axes": ({"shape": (9,)}, "an image or a cube is needed, this has 1 axes (9)"),
     "shape": (
         {"shape": (5, 6)},
-        "unlike most frames of 1:g: 5x6 int16 pixels, binning 4x4 instead of 5x7 int16 pixels, binning 4x4",
+        "unlike most frames of 1:g: 5x6 pixels, binning 4x4 instead of 5x7 pixels, binning 4x4",
     ),
-    "dtype": ({"data": np.zeros((5, 7), "f4")}, "5x7 float32 pixels"),
-    "binning": ({"BINNING": "2x2"}, "binning 2x2 instead of 5x7 int16 pixels, binning 4x4"),
+    "binning": ({"BINNING": "2x2"}, "binning 2x2 instead of 5x7 pixels, binning 4x4"),
 }
 
 

@@ -1,0 +1,219 @@
+"""The facade: what is kept, what is done again, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+import pandas as pd
+import pytest
+from distributed import Client, LocalCluster
+
+import opticam_dask as opticam
+from opticam_dask.errors import CatalogError, InputError, SettingsChangedError
+from opticam_dask.simulate import CameraSetup
+
+DEFAULT = opticam.DefaultLocalBackground
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("night")
+    scene = opticam.Scene(
+        n_frames=9,
+        shape=(131, 149),
+        n_stars=6,
+        flux_range=(5e3, 5e4),
+        min_separation_px=15.0,
+        semimajor_sigma=2.0,
+        semiminor_sigma=1.6,
+        orientation=-30.0,
+        cameras=(CameraSetup(filter="g"), CameraSetup(filter="r")),
+        pointing=(83.6, 22.0),
+        seed=3,
+    )
+    opticam.simulate_night(scene, folder)
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def client() -> Iterator[Client]:
+    """One in-process cluster for the module: an active client is used as it is."""
+    with (
+        LocalCluster(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def blocks_of_four() -> Iterator[None]:
+    with dask.config.set({"opticam.frames-per-block": 4}):
+        yield
+
+
+def reducer(night: Path, out: Path, **options: Any) -> opticam.Reducer:
+    return opticam.Reducer(out, night, verbose=False, **options)
+
+
+def parts(out: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in out.rglob("part-*.parquet")}
+
+
+def test_the_whole_tree_is_there(night: Path, tmp_path: Path) -> None:
+    with reducer(night, tmp_path) as r:
+        r.create_catalogs()
+        summary = r.photometry(opticam.OptimalPhotometer(local_background_estimator=DEFAULT()))
+    assert summary["rows"].sum() == 2 * 9 * 6
+    expected = (
+        "frames.parquet",
+        "alignment.parquet",
+        "opticam.log",
+        "provenance.json",
+        "misc/reduction_parameters.json",
+        "cat/catalogs.pdf",
+        "cat/1:g_catalog.ecsv",
+        "cat/stacked_images",
+        "lcs/optimal_annulus/light_curves",
+        "lcs/optimal_annulus/2:r_source_6.csv",
+    )
+    assert [name for name in expected if not (tmp_path / name).exists()] == []
+    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
+    provenance = json.loads((tmp_path / "provenance.json").read_text())
+    assert provenance["versions"]["opticam-dask"]
+
+
+def test_fluxes_are_the_truth(night: Path, tmp_path: Path) -> None:
+    with reducer(night, tmp_path) as r:
+        r.create_catalogs()
+        r.photometry(opticam.AperturePhotometer(local_background_estimator=DEFAULT(), forced=True))
+        r.photometry(opticam.OptimalPhotometer(local_background_estimator=DEFAULT(), forced=True))
+    truth = pd.read_parquet(night / "truth.parquet")
+    for label in ("forced_aperture_annulus", "forced_optimal_annulus"):
+        rows = opticam.open_light_curves(tmp_path, label=label).compute()
+        both = rows.merge(truth, left_on=["camera", "frame", "source"], right_on=["camera", "frame", "star"])
+        assert len(both) == len(rows) == 2 * 9 * 6
+        pull = (both["flux_x"] - both["flux_y"]) / both["flux_err"]
+        assert abs(pull.mean()) < 0.35
+        assert 0.75 < pull.std() < 1.25
+        assert np.abs(both["x_x"] - both["x_y"]).max() < 0.15
+
+
+def test_second_run_does_nothing_again(night: Path, tmp_path: Path, blocks_of_four: None) -> None:
+    for _ in range(2):
+        with reducer(night, tmp_path) as r:
+            r.create_catalogs()
+            summary = r.photometry(opticam.OptimalPhotometer())
+            before = parts(tmp_path)
+    assert len(before) == 6
+    assert summary.empty
+    assert parts(tmp_path) == before
+
+
+def test_only_missing_parts_are_made(night: Path, tmp_path: Path, blocks_of_four: None) -> None:
+    with reducer(night, tmp_path) as r:
+        r.create_catalogs()
+        r.photometry(opticam.OptimalPhotometer())
+        whole = {path: path.read_bytes() for path in parts(tmp_path)}
+        lost = sorted(whole)[1]
+        lost.unlink()
+        summary = r.photometry(opticam.OptimalPhotometer())
+    assert len(summary) == 1
+    assert {path: path.read_bytes() for path in parts(tmp_path)} == whole
+
+
+def test_other_blocks_replace_the_parts(night: Path, tmp_path: Path) -> None:
+    for size in (4, 5):
+        with dask.config.set({"opticam.frames-per-block": size}), reducer(night, tmp_path) as r:
+            r.create_catalogs()
+            r.photometry(opticam.OptimalPhotometer())
+    rows = opticam.open_light_curves(tmp_path).compute()
+    assert not rows.duplicated(["night", "camera", "source", "frame"]).any()
+    assert len(rows) == 2 * 9 * 6
+
+
+def test_changed_settings_are_refused_by_name(night: Path, tmp_path: Path) -> None:
+    with reducer(night, tmp_path) as r:
+        r.create_catalogs()
+        r.photometry(opticam.AperturePhotometer())
+        before = parts(tmp_path)
+        with pytest.raises(SettingsChangedError, match="semimajor_axis"):
+            r.photometry(opticam.AperturePhotometer(semimajor_axis=6.0))
+        assert parts(tmp_path) == before
+        with pytest.raises(SettingsChangedError, match="max_catalog_sources"):
+            r.create_catalogs(max_catalog_sources=3)
+        assert len(r.catalogs["1:g"]) == 6
+        r.photometry(opticam.AperturePhotometer(semimajor_axis=6.0), overwrite=True)
+        assert parts(tmp_path) != before
+
+
+def test_catalogues_are_read_back(night: Path, tmp_path: Path) -> None:
+    with reducer(night, tmp_path) as first:
+        first.create_catalogs()
+    with reducer(night, tmp_path) as second:
+        assert second.psf_params == first.psf_params
+        second.photometry(opticam.OptimalPhotometer())
+
+
+def test_photometry_needs_catalogues(night: Path, tmp_path: Path) -> None:
+    with reducer(night, tmp_path) as r, pytest.raises(CatalogError, match="create_catalogs"):
+        r.photometry(opticam.OptimalPhotometer())
+
+
+def test_a_broken_estimator_is_said_before_the_run(night: Path, tmp_path: Path) -> None:
+    def broken(
+        data: Any, position: Any, semimajor_axis: Any, semiminor_axis: Any, orientation: Any
+    ) -> tuple[float, float]:
+        raise RuntimeError("no sky today")
+
+    with reducer(night, tmp_path) as r:
+        r.create_catalogs()
+        with pytest.raises(InputError, match="no sky today"):
+            r.photometry(opticam.OptimalPhotometer(local_background_estimator=broken))
+    assert not parts(tmp_path)
+
+
+def test_without_barycentre_the_csv_holds_mjd(night: Path, tmp_path: Path) -> None:
+    with reducer(night, tmp_path, barycenter=False) as r:
+        r.create_catalogs()
+        r.photometry(opticam.OptimalPhotometer())
+    table = pd.read_csv(tmp_path / "lcs/optimal/1:g_source_1.csv")
+    assert list(table.columns) == ["MJD", "flux", "flux_err", "bkg", "bkg_err"]
+    rows = opticam.light_curve(tmp_path, camera="1:g", source=1)
+    assert rows["BMJD"].isna().all()
+    assert (rows["flags"] & int(opticam.Flag.NO_BARYCENTRE)).all()
+
+
+def test_unreadable_frame_is_a_flagged_row(night: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in night.glob("*.fit*"):
+        os.link(path, data / path.name)
+    spoilt = sorted(data.glob("*g*"))[3]
+    with reducer(data, tmp_path / "out") as r:
+        r.create_catalogs()
+        whole = spoilt.read_bytes()
+        spoilt.unlink()
+        # The header is whole: only reading the pixels tells.
+        spoilt.write_bytes(whole[: len(whole) // 2] + bytes(len(whole) - len(whole) // 2))
+        summary = r.photometry(opticam.OptimalPhotometer(forced=True))
+    assert sum(len(reasons) for reasons in summary["unreadable"]) == 1
+    rows = opticam.light_curve(tmp_path / "out", camera="1:g", source=1)
+    assert len(rows) == 9
+    assert rows["flux"].isna().sum() == 1
+    assert rows.loc[rows["flux"].isna(), "flags"].item() & int(opticam.Flag.UNREADABLE)
+    assert spoilt.name in (tmp_path / "out/opticam.log").read_text()
+
+
+def test_aperture_selector_chooses_the_psf(night: Path, tmp_path: Path) -> None:
+    sizes = {}
+    for name, selector in {"smallest": np.min, "largest": np.max}.items():
+        with reducer(night, tmp_path / name, aperture_selector=selector) as r:
+            r.create_catalogs()
+            sizes[name] = r.psf_params["1:g"]["semimajor_sigma"]
+    assert sizes["smallest"] < sizes["largest"]
