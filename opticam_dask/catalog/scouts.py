@@ -16,7 +16,7 @@ from opticam_dask.kernels.background import as_pixels
 from opticam_dask.kernels.detect import detect_stars
 from opticam_dask.kernels.moments import axes_of, positions
 from opticam_dask.kernels.sky import Sky, sky_of
-from opticam_dask.kernels.transform import TransformType, apply, centre_shift, inside
+from opticam_dask.kernels.transform import IDENTITY, TransformType, apply, centre_shift, inside
 
 if TYPE_CHECKING:
     from opticam_dask.catalog.order import FrameOrder
@@ -152,6 +152,9 @@ def _match_all(
     matches = []
     own = np.flatnonzero(use[reference.position])
     for scout in scouts:
+        if scout is reference:
+            matches.append((scout, Match(IDENTITY, own, own, 0.0)))
+            continue
         other = np.flatnonzero(use[scout.position])
         a, b = reference.stars[own], scout.stars[other]
         match = match_stars(positions(a), positions(b), (a["flux"], b["flux"]), shape, kind)
