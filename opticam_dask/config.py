@@ -14,10 +14,10 @@ from dask.utils import parse_bytes
 DEFAULTS: dict[str, Any] = {
     # Pixels of one task [byte]: large against the cost of a task, small against a worker's memory.
     "block-bytes": 64 * 2**20,
+    # Frames of one task instead, where that is easier to say.
+    "frames-per-block": None,
     # A lost file server or a full node deserves another try; a wrong setting fails quickly enough.
     "retries": 2,
-    # Above this many sources per camera the CSV export has to be asked for.
-    "export-csv-max-sources": 1000,
     # Sources in one task of the CSV export: bounds its memory.
     "export-csv-group": 50,
     # How long a scheduler is waited for [s].
@@ -27,26 +27,32 @@ DEFAULTS: dict[str, Any] = {
 dask.config.update_defaults({"opticam": DEFAULTS})
 
 
+def _get(name: str) -> Any:
+    # A `dask.config.set` around the import of this module takes our defaults away again when it ends.
+    return dask.config.get(f"opticam.{name}", DEFAULTS[name])
+
+
+def frames_per_block() -> int | None:
+    """Get the frames of one task; None cuts by bytes."""
+    value = _get("frames-per-block")
+    return None if value is None else int(value)
+
+
 def block_bytes() -> int:
     """Get the pixels of one task [byte]."""
-    return int(parse_bytes(dask.config.get("opticam.block-bytes")))
+    return int(parse_bytes(_get("block-bytes")))
 
 
 def retries() -> int:
     """Get how often a failed task is tried again."""
-    return int(dask.config.get("opticam.retries"))
-
-
-def export_csv_max_sources() -> int:
-    """Get the number of sources per camera above which the CSV export has to be asked for."""
-    return int(dask.config.get("opticam.export-csv-max-sources"))
+    return int(_get("retries"))
 
 
 def export_csv_group() -> int:
     """Get the number of sources in one task of the CSV export."""
-    return int(dask.config.get("opticam.export-csv-group"))
+    return int(_get("export-csv-group"))
 
 
 def connect_timeout() -> float:
     """Get how long a scheduler is waited for [s]."""
-    return float(dask.config.get("opticam.connect-timeout"))
+    return float(_get("connect-timeout"))

@@ -16,6 +16,7 @@ from opticam_dask.catalog.background import DefaultBackground
 from opticam_dask.catalog.build import AlignmentConfig, CameraCatalog, build_catalog
 from opticam_dask.catalog.finder import DefaultFinder
 from opticam_dask.catalog.store import load_catalogs, save_catalogs
+from opticam_dask.config import export_csv_group
 from opticam_dask.errors import CatalogError
 from opticam_dask.io.blocks import FrameBlock, split_blocks
 from opticam_dask.kernels.background import default_box_size
@@ -31,8 +32,6 @@ from opticam_dask.tables.export_csv import export_camera
 from opticam_dask.tables.light_curves import BlockSummary, PhotometryPlan, align_blocks, measure_block
 from opticam_dask.tables.parts import existing_parts, part_path
 from opticam_dask.workspace import OutputTree, versions
-
-SOURCES_PER_EXPORT = 16
 
 Run = Callable[[Any, str], list[Any]]
 Say = Callable[[str], None]
@@ -208,7 +207,7 @@ class PhotometryStage:
         jobs = [
             (camera, [int(source) for source in chunk])
             for camera, catalog in self.catalogs.items()
-            for chunk in _chunks(np.asarray(catalog.table["source"]), SOURCES_PER_EXPORT)
+            for chunk in _chunks(np.asarray(catalog.table["source"]), export_csv_group())
         ]
         paths = run(map_blocks_of_frames(_export, jobs, folder), "writing CSV")
         say(f"{sum(map(len, paths))} CSV files in {self.tree.lcs / self.label}")

@@ -15,8 +15,6 @@ RANKS = {
     "schema": 0,
     "config": 0,
     "kernels": 1,
-    "camera_spec": 2,
-    "instrument_rules": 2,
     "instrument": 3,
     "shipping": 2,
     "lazy": 3,

@@ -30,9 +30,9 @@ def command(
     Example:
       opticam-dask light-curve out --source 2 --camera 1:g --plot star.png
     """
-    from opticam_dask.tables.store import cameras, light_curve
+    from opticam_dask.tables.store import cameras, find_dataset, light_curve
 
-    chosen = camera or tuple(cameras(out, label))
+    chosen = camera or tuple(cameras(find_dataset(out, label)))
     curves = {name: light_curve(out, camera=name, source=source, label=label) for name in chosen}
     if csv:
         _concat(curves).to_csv(csv, index=False)

@@ -74,7 +74,6 @@ def instrument_options(function: F) -> F:
 
 def instrument_from(name: str) -> Instrument:
     """Built-in instrument of a name, or the one a file describes."""
-    from opticam_dask.instrument import GENERIC, OPTICAM_MX, Instrument
+    from opticam_dask.instrument import get_instrument
 
-    built_in = {"OPTICAM_MX": OPTICAM_MX, "GENERIC": GENERIC}
-    return built_in.get(name.upper()) or Instrument.from_file(name)
+    return get_instrument(name)

@@ -11,10 +11,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from dask import config
 from dask.utils import parse_bytes
 from numpy.typing import NDArray
 
+from opticam_dask import config
 from opticam_dask.errors import FrameReadError, InputError
 from opticam_dask.io.indexing import AxisIndex, Key, axis_index, axis_indices, drop_axes
 from opticam_dask.io.readers import FrameFile
@@ -23,8 +23,6 @@ from opticam_dask.types import Image
 
 if TYPE_CHECKING:
     import pandas as pd
-
-DEFAULT_BLOCK_BYTES = "64MiB"
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,7 +209,7 @@ def split_blocks(
         Pixels of a block at most [byte], such as ``"64MiB"``; default: the dask configuration
         ``opticam.block-bytes``. A block holds at least one frame.
     frames_per_block : int, optional
-        Frames of a block instead.
+        Frames of a block instead; default: the dask configuration ``opticam.frames-per-block``, if set.
 
     Returns
     -------
@@ -263,18 +261,17 @@ def _only(rows: pd.DataFrame, name: str) -> str:
 
 
 def _block_length(block: FrameBlock, block_bytes: int | str | None, frames_per_block: int | None) -> int:
+    if frames_per_block is None and block_bytes is None:
+        frames_per_block = config.frames_per_block()
     if frames_per_block is not None:
         if frames_per_block < 1:
             raise InputError(f"frames_per_block must be at least 1, not {frames_per_block}")
         return int(frames_per_block)
-    budget = (
-        block_bytes if block_bytes is not None else config.get("opticam.block-bytes", DEFAULT_BLOCK_BYTES)
-    )
     try:
-        available = parse_bytes(budget)
+        available = config.block_bytes() if block_bytes is None else parse_bytes(block_bytes)
     except ValueError as error:
-        raise InputError(f"block_bytes must be a size such as '64MiB', not {budget!r}") from error
+        raise InputError(f"block_bytes must be a size such as '64MiB', not {block_bytes!r}") from error
     if available < 1:
-        raise InputError(f"block_bytes must be positive, not {budget!r}")
+        raise InputError(f"block_bytes must be positive, not {available}")
     frame_bytes = block.shape[0] * block.shape[1] * np.dtype(block.dtype).itemsize
     return max(1, int(available // max(frame_bytes, 1)))

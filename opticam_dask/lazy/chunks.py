@@ -12,17 +12,16 @@ from dask.base import tokenize
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
-from opticam_dask.io.blocks import FrameBlock
-
 _META = np.empty(0, object)
 
 
-def block_array(blocks: Sequence[FrameBlock]) -> da.Array:
+def block_array(blocks: Sequence[Any]) -> da.Array:
     """Lay out blocks along a dask array, one per chunk.
 
     Parameters
     ----------
-    blocks : sequence of FrameBlock
+    blocks : sequence
+        Usually of FrameBlock.
 
     Returns
     -------
@@ -38,7 +37,7 @@ def block_array(blocks: Sequence[FrameBlock]) -> da.Array:
 
 
 def map_blocks_of_frames(
-    func: Callable[..., Any], blocks: Sequence[FrameBlock], *args: Any, **kwargs: Any
+    func: Callable[..., Any], blocks: Sequence[Any], *args: Any, **kwargs: Any
 ) -> da.Array:
     """Run a function on each block, lazily.
 
@@ -46,7 +45,8 @@ def map_blocks_of_frames(
     ----------
     func : callable
         ``func(block, *args, **kwargs)`` returns any picklable object. It is not called here.
-    blocks : sequence of FrameBlock
+    blocks : sequence
+        Usually of FrameBlock; anything that pickles and tells dask its token.
     *args, **kwargs
         Passed on. What is large enters the graph once, however many blocks there are.
 

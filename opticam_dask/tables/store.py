@@ -77,7 +77,7 @@ def open_light_curves(out: str | Path, label: str | None = None) -> dd.DataFrame
     """
     import dask.dataframe as dd
 
-    root = _root(out, label)
+    root = find_dataset(out, label)
     partitioning = {"flavor": "hive", "schema": _PARTITION_SCHEMA}
     frame = dd.read_parquet(root, dataset={"partitioning": partitioning})
     chosen: dd.DataFrame = frame[LIGHT_CURVES.names]
@@ -117,7 +117,7 @@ def light_curve(
     InputError
         If the camera, the source or a column does not exist; the message lists those that do.
     """
-    root = _root(out, label)
+    root = find_dataset(out, label)
     _check_choice("camera", camera, cameras(root), root)
     names = list(columns) if columns is not None else LIGHT_CURVES.names
     for name in names:
@@ -180,7 +180,14 @@ def ranges(numbers: Sequence[int]) -> str:
     return ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in runs) or "none"
 
 
-def _root(out: str | Path, label: str | None) -> Path:
+def find_dataset(out: str | Path, label: str | None) -> Path:
+    """Folder of the light curves of a label, or of the only one there is.
+
+    Raises
+    ------
+    InputError
+        If there is none, or several and no label.
+    """
     available = labels(out)
     if not available:
         raise InputError(f"{out}: no light curves; run the photometry first")
