@@ -61,6 +61,10 @@ NULL_FLUX_FLAGS = (
 """A NaN flux carries at least one of these."""
 
 
+CLOUDY = 0.3
+"""Transparency, relative to the reference frame, below which a frame counts as cloudy."""
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of a table: arrow type, unit (empty for none) and meaning."""

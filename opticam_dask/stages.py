@@ -84,6 +84,7 @@ class CatalogStage:
                 say("Catalogues exist and fit the settings; reading them back.")
                 return known
         _forget(self.tree.cat, keep="settings.json")
+        self.tree.alignment.unlink(missing_ok=True)
         catalogs = self._build(config, run, say)
         save_catalogs(self.tree.root, catalogs)
         figure = catalogs_figure({c: (k.stacked_image, k.xy, k.psf) for c, k in catalogs.items()})

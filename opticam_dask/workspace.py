@@ -46,6 +46,11 @@ class OutputTree:
         return self.root / "frames.parquet"
 
     @property
+    def alignment(self) -> Path:
+        """The alignment of each accepted frame."""
+        return self.root / "alignment.parquet"
+
+    @property
     def cat(self) -> Path:
         """Catalogues and stacked images."""
         return self.root / "cat"

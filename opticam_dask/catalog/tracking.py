@@ -22,6 +22,7 @@ from opticam_dask.kernels.sky import Sky, isolated_pixels, sky_of, without
 from opticam_dask.kernels.stack import add_frame
 from opticam_dask.kernels.track import track_stars
 from opticam_dask.kernels.transform import apply, inside, robust_fit
+from opticam_dask.schema import CLOUDY
 from opticam_dask.types import FWHM_PER_SIGMA, Affine, Image
 
 if TYPE_CHECKING:
@@ -43,8 +44,6 @@ FRAME_ROW = np.dtype(
 )
 """One frame as a worker reports it; columns of the alignment table."""
 
-CLOUDY = 0.3
-"""Frames less transparent than this stay out of the stack."""
 _CENTROID_FLOOR = 0.02  # error of the best centroid [pixel]: no star outweighs all others
 _DETECTABLE = 8.0  # signal-to-noise ratio at which a star should be found again
 _WIDTHS = (0.5, 2.5)  # range of a star's width in units of the reference's

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from opticam_dask.errors import FrameReadError
 from opticam_dask.io.blocks import FrameBlock
-from opticam_dask.schema import LIGHT_CURVES, MEASUREMENT, Flag
+from opticam_dask.schema import CLOUDY, LIGHT_CURVES, MEASUREMENT, Flag
 from opticam_dask.shipping import Shipped
 from opticam_dask.tables.parts import write_part
 from opticam_dask.types import XY, Affine, Image, PsfModel
@@ -104,7 +104,9 @@ def _align_block(block: FrameBlock, rows: pd.DataFrame) -> AlignedBlock:
     at = np.searchsorted(rows["frame"].to_numpy(), block.meta["frame"])
     rows = rows.iloc[at]
     affine = rows[["a11", "a12", "a13", "a21", "a22", "a23"]].to_numpy(np.float64).reshape(-1, 2, 3)
-    flags = np.where(rows["status"].to_numpy() == "aligned", 0, int(Flag.NOT_ALIGNED)).astype(np.int32)
+    flags = np.where(rows["status"].to_numpy() == "aligned", 0, int(Flag.NOT_ALIGNED))
+    flags |= np.where(rows["transparency"].to_numpy(np.float64) < CLOUDY, int(Flag.CLOUD), 0)
+    flags = flags.astype(np.int32)
     return AlignedBlock(block, affine, rows["fwhm"].to_numpy(np.float64), flags)
 
 
@@ -143,7 +145,8 @@ def _measure_frame(
     image: Image, block: AlignedBlock, i: int, plan: PhotometryPlan, photometer: Measures
 ) -> NDArray[Any]:
     affine: Affine = block.affine[i]
-    if not np.isfinite(affine).all() or (block.flags[i] and not photometer.forced):
+    not_aligned = bool(block.flags[i] & int(Flag.NOT_ALIGNED))
+    if not np.isfinite(affine).all() or (not_aligned and not photometer.forced):
         return _nothing(len(plan.xy), Flag.NOT_ALIGNED)
     meta = block.frames.meta[i]
     return photometer.measure(
