@@ -13,10 +13,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import dask.config
 from dask.system import CPU_COUNT
-from distributed import Client, LocalCluster, Scheduler, SpecCluster, default_client
+from distributed import Client, Scheduler, SpecCluster, Worker, default_client
 from distributed.deploy.subprocess import SubprocessWorker
 from distributed.worker_memory import parse_memory_limit
 
@@ -126,9 +127,10 @@ def connect(
         if isinstance(active, Client):
             yield active
         elif cluster in (None, "local", "threads"):
+            _check_dashboard(dashboard)
             size = _size(n_workers, threads_per_worker, memory_limit)
             start = _threads if cluster == "threads" else _processes
-            yield start(stack, *size, dashboard_address=_dashboard_address(dashboard))
+            yield start(stack, *size, dashboard=dashboard)
         else:
             yield _remote(stack, str(cluster), n_workers)
 
@@ -153,60 +155,51 @@ def _size(n_workers: int | None, threads: int, memory_limit: str | int) -> tuple
     return n_workers, threads, int(limit or 0)
 
 
-def _dashboard_address(wanted: bool) -> str | None:
-    if not wanted:
-        return None
-    if importlib.util.find_spec("bokeh") is None:
+def _check_dashboard(wanted: bool) -> None:
+    if wanted and importlib.util.find_spec("bokeh") is None:
         raise ClusterError("the dashboard needs bokeh: pip install 'opticam-dask[dashboard]'")
-    return f"{LOOPBACK}:0"
 
 
-def _processes(
-    stack: ExitStack, n_workers: int, threads: int, memory: int, *, dashboard_address: str | None
-) -> Client:
+def _processes(stack: ExitStack, n_workers: int, threads: int, memory: int, *, dashboard: bool) -> Client:
     """Worker processes under nannies, which restart one that dies or outgrows its memory."""
-    scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="opticam-", ignore_cleanup_errors=True))
-    # Status pages are served even with the dashboard off: on loopback, at any port.
-    http = {"dashboard": dashboard_address is not None, "dashboard_address": f"{LOOPBACK}:0"}
     options = {
         "host": LOOPBACK,
+        "death_timeout": connect_timeout(),
         "nthreads": threads,
         "memory_limit": memory,
-        "local_directory": scratch,
-        "death_timeout": connect_timeout(),
-        **http,
     }
     worker = {"cls": _Worker, "options": {"worker_class": "distributed.Nanny", "worker_kwargs": options}}
-    scheduler = {"cls": Scheduler, "options": {"host": LOOPBACK, "port": 0, **http}}
+    return _start(stack, [worker] * n_workers, dashboard)
+
+
+def _threads(stack: ExitStack, n_workers: int, threads: int, memory: int, *, dashboard: bool) -> Client:
+    """One worker with threads in this process."""
+    options = {"nthreads": n_workers * threads, "memory_limit": memory * n_workers, "host": LOOPBACK}
+    worker = {"cls": Worker, "options": options}
+    return _start(stack, [worker], dashboard)
+
+
+def _start(stack: ExitStack, workers: list[dict[str, Any]], dashboard: bool) -> Client:
+    """Scheduler in this process, workers as told, scratch space that is removed at the end."""
+    scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="opticam-", ignore_cleanup_errors=True))
+    # Status pages are served even with the dashboard off: on loopback, at any port.
+    http = {"dashboard": dashboard, "dashboard_address": f"{LOOPBACK}:0"}
+    for worker in workers:
+        options = worker["options"].get("worker_kwargs") or worker["options"]
+        options |= {"local_directory": scratch, **http}
     cluster = stack.enter_context(
         SpecCluster(
-            workers=dict.fromkeys(range(n_workers), worker),
-            scheduler=scheduler,
-            worker=worker,
+            workers=dict(enumerate(workers)),
+            scheduler={"cls": Scheduler, "options": {"host": LOOPBACK, "port": 0, **http}},
+            worker=workers[0],
             name="opticam",
             silence_logs=logging.ERROR,
         )
     )
     client: Client = stack.enter_context(Client(cluster))
-    _wait(client, n_workers)
-    if dashboard_address:
+    _wait(client, len(workers))
+    if dashboard:
         logger.info("dashboard: %s", client.dashboard_link)
-    return client
-
-
-def _threads(
-    stack: ExitStack, n_workers: int, threads: int, memory: int, *, dashboard_address: str | None
-) -> Client:
-    """One worker with threads in this process."""
-    cluster = LocalCluster(
-        n_workers=1,
-        threads_per_worker=n_workers * threads,
-        memory_limit=memory * n_workers,
-        processes=False,
-        dashboard_address=dashboard_address,
-        silence_logs=logging.ERROR,
-    )
-    client: Client = stack.enter_context(Client(stack.enter_context(cluster)))
     return client
 
 

@@ -200,7 +200,21 @@ def test_threads_run_here_and_close():
         assert Runner(client, progress=False)(tasks_of(lambda i: os.getpid(), 3), "here") == [os.getpid()] * 3
         assert Runner(client)(tasks_of(lambda i: i, 3)[:0], "nothing") == []
         assert sum(client.nthreads().values()) == 2
+        assert set(listening(psutil.Process())) == {"127.0.0.1"}
     assert client.status == "closed"
+
+
+def test_the_dashboard_is_served_on_loopback_when_asked_for():
+    pytest.importorskip("bokeh")
+    with connect("threads", n_workers=1, dashboard=True) as client:
+        assert client.dashboard_link.startswith("http://127.0.0.1:")
+        assert set(listening(psutil.Process())) == {"127.0.0.1"}
+
+
+def test_a_dashboard_without_bokeh_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ClusterError, match="dashboard needs bokeh"), connect("threads", dashboard=True):
+        pass
 
 
 def test_the_bar_shows_what_is_done_and_how_fast(capsys):
