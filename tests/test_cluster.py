@@ -268,11 +268,11 @@ def test_engine_settings_are_read_from_dask_and_its_environment():
     assert config.block_bytes() == 64 * 2**20
     with dask.config.set({"opticam.block-bytes": "1MiB", "opticam.retries": 0}):
         assert (config.block_bytes(), config.retries()) == (2**20, 0)
-    code = "from opticam_dask import config; print(config.block_bytes(), config.export_csv_max_sources())"
+    code = "from opticam_dask import config; print(config.block_bytes(), config.export_csv_group())"
     environment = {
         **os.environ,
         "DASK_OPTICAM__BLOCK_BYTES": "32MiB",
-        "DASK_OPTICAM__EXPORT_CSV_MAX_SOURCES": "7",
+        "DASK_OPTICAM__EXPORT_CSV_GROUP": "7",
     }
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
