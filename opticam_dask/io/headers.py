@@ -18,7 +18,7 @@ from opticam_dask.io.coordinates import pointing
 from opticam_dask.io.header_camera import camera_and_filter
 from opticam_dask.io.header_noise import DETECTOR_ROLES, detector_number
 from opticam_dask.io.header_notes import header_notes
-from opticam_dask.io.header_view import HeaderView, binning, not_science
+from opticam_dask.io.header_view import Found, HeaderView, binning, not_science
 from opticam_dask.io.times import read_stamp
 
 Record: TypeAlias = dict[str, Any]
@@ -47,6 +47,8 @@ _EMPTY: Record = {
 }
 RECORD_COLUMNS = ("path", "size", "mtime_ns", *_EMPTY)
 NOTE_SEPARATOR = "; "
+LONGEST_S = 86400.0
+"""Longest exposure, or time from plane to plane of a cube, that is believed [s]."""
 
 
 def scan_headers(paths: Sequence[str], instrument: Instrument) -> pd.DataFrame:
@@ -127,7 +129,7 @@ def _geometry(shape: tuple[int, ...]) -> tuple[int, str]:
 def _fill_times(record: Record, view: HeaderView) -> None:
     record["exposure"] = exposure_time(view)
     cadence = view.number("cadence")
-    record["cadence"] = record["exposure"] if cadence is None else float(cadence.value)
+    record["cadence"] = record["exposure"] if cadence is None else _seconds(cadence)
     stamp = read_stamp(view)
     record["stamp"], record["time_keyword"] = stamp.iso, stamp.keyword
     if view.instrument.trust_airmass and (airmass := view.number("airmass")) is not None:
@@ -140,14 +142,22 @@ def exposure_time(view: HeaderView) -> float:
     Raises
     ------
     HeaderError
-        If it is missing, no number, or not positive.
+        If it is missing, no number, not positive, or longer than a day.
     """
     found = view.number("exposure")
     if found is None:
         raise HeaderError(view.missing("exposure"))
-    if float(found.value) <= 0:
+    return _seconds(found)
+
+
+def _seconds(found: Found) -> float:
+    """Seconds that a frame can take; far longer ones would break the times of every other frame too."""
+    value = float(found.value)
+    if not value > 0:
         raise HeaderError(f"{found} is not a positive number of seconds")
-    return float(found.value)
+    if value > LONGEST_S:
+        raise HeaderError(f"{found} is longer than a day; is it in seconds?")
+    return value
 
 
 def _fill_detector(record: Record, view: HeaderView, camera: CameraSpec) -> list[str]:

@@ -26,6 +26,8 @@ _FULL = re.compile(rf"{_DATE}[T ]+{_CLOCK} *(?:Z|\+00:?00)?\s*\Z")
 _CLOCK_ONLY = re.compile(rf"{_CLOCK} *(?:Z|\+00:?00)?\s*\Z")
 _DATE_FIRST = re.compile(rf"{_DATE}(?=[T ]|\Z)")
 _OLD_DATE = re.compile(r"(\d{2})/(\d{2})/(\d{2})\s*\Z")
+_YEARS = (1850, 2300)
+_MJD_RANGE = (-3242.0, 161117.0)  # the same in days; a Julian Date lies outside it
 
 Convention = Literal["start", "middle", "end"]
 
@@ -68,7 +70,9 @@ def read_stamp(view: HeaderView) -> Stamp:
             if stamp is not None:
                 return stamp
     mjd = view.number("mjd")
-    if mjd is not None and float(mjd.value) > 0:
+    if mjd is not None and float(mjd.value) != 0:
+        if not _MJD_RANGE[0] <= float(mjd.value) < _MJD_RANGE[1]:
+            raise HeaderError(f"{mjd} is no Modified Julian Date of the years {_YEARS[0]} to {_YEARS[1]}")
         return Stamp(f"MJD {float(mjd.value)!r}", mjd.keyword)
     raise HeaderError(doubt or _no_stamp(view))
 
@@ -119,6 +123,8 @@ def _iso(found: Found, year: str, month: str, day: str, hour: str, minute: str, 
         date = datetime.date(int(year), int(month), int(day))
     except ValueError as error:
         raise HeaderError(f"{found} is no date and time: {error}") from error
+    if not _YEARS[0] <= date.year < _YEARS[1]:
+        raise HeaderError(f"{found} is not in the years {_YEARS[0]} to {_YEARS[1]}")
     if int(hour) > 23 or int(minute) > 59 or float(second) >= 61.0:
         raise HeaderError(f"{found} is no time of day")
     whole, _, fraction = second.partition(".")

@@ -150,6 +150,8 @@ BAD = {
     "exposure_text": ({"EXPOSURE": "long"}, "EXPOSURE is not a number: 'long'"),
     "exposure_logical": ({"EXPOSURE": True}, "EXPOSURE is not a number: True"),
     "exposure_zero": ({"EXPOSURE": 0.0}, "not a positive number"),
+    "exposure_absurd": ({"EXPOSURE": 1e300}, "longer than a day"),
+    "year_absurd": ({"UT": "9999-01-01 00:00:00"}, "not in the years"),
     "filter_missing": ({"FILTER": None}, "missing FILTER"),
     "filter_unknown": (
         {"FILTER": "H"},

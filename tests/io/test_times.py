@@ -76,6 +76,10 @@ def test_stamps_of_every_kind_keep_their_digits(view, keywords, iso, keyword):
         ({"DATE_OBS": "2024-01-01"}, "missing time stamp"),
         ({"UT": 3.5}, "UT 3.5 is no date and time"),
         ({"MJD_OBS": 0.0}, "missing time stamp"),
+        ({"MJD_OBS": 2460310.5}, "MJD-OBS 2460310.5 is no Modified Julian Date"),
+        ({"MJD_OBS": 1e300}, "is no Modified Julian Date"),
+        ({"UT": "0001-01-01 00:00:00"}, "not in the years"),
+        ({"UT": "9999-01-01 00:00:00"}, "not in the years"),
     ],
 )
 def test_stamps_that_are_none_are_told(view, keywords, says):
