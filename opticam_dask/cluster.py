@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +196,7 @@ def _start(stack: ExitStack, workers: list[dict[str, Any]], dashboard: bool) -> 
             silence_logs=logging.ERROR,
         )
     )
-    client: Client = stack.enter_context(Client(cluster))
+    client: Client = stack.enter_context(closing(Client(cluster)))
     _wait(client, len(workers))
     if dashboard:
         logger.info("dashboard: %s", client.dashboard_link)
@@ -208,7 +208,7 @@ def _remote(stack: ExitStack, name: str, n_workers: int | None) -> Client:
         return _jobqueue(stack, name, n_workers)
     address = name if "://" in name else _address_in(Path(name))
     try:
-        client: Client = stack.enter_context(Client(address, timeout=connect_timeout()))
+        client: Client = stack.enter_context(closing(Client(address, timeout=connect_timeout())))
     except (OSError, ValueError, TypeError, KeyError, ImportError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClusterError(f"cluster {name}: no scheduler could be reached ({reason})") from error
@@ -243,7 +243,7 @@ def _jobqueue(stack: ExitStack, name: str, n_workers: int | None) -> Client:
         cluster = stack.enter_context(getattr(module, JOBQUEUES[name])())
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         raise ClusterError(f"cluster {name!r}: {error}; see ~/.config/dask/jobqueue.yaml") from error
-    client: Client = stack.enter_context(Client(cluster))
+    client: Client = stack.enter_context(closing(Client(cluster)))
     # Tasks start with the first worker; a queue may take hours to give the last.
     cluster.scale(n_workers)
     return client

@@ -14,6 +14,8 @@ from dask.utils import parse_bytes
 DEFAULTS: dict[str, Any] = {
     # Pixels of one task [byte]: large against the cost of a task, small against a worker's memory.
     "block-bytes": 64 * 2**20,
+    # A short night is cut into so many tasks a camera all the same, so that several workers share it.
+    "blocks-at-least": 8,
     # Frames of one task instead, where that is easier to say.
     "frames-per-block": None,
     # A lost file server or a full node deserves another try; a wrong setting fails quickly enough.
@@ -36,6 +38,11 @@ def frames_per_block() -> int | None:
     """Get the frames of one task; None cuts by bytes."""
     value = _get("frames-per-block")
     return None if value is None else int(value)
+
+
+def blocks_at_least() -> int:
+    """Get the number of tasks that a short night of a camera is cut into."""
+    return max(1, int(_get("blocks-at-least")))
 
 
 def block_bytes() -> int:

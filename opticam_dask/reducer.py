@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -101,6 +102,7 @@ class Reducer:
         self._cluster, self._workers = cluster, number_of_processors
         self._stack = ExitStack()
         self._runner: Runner | None = None
+        self._connecting = Lock()
         self._close = weakref.finalize(self, self._stack.close)
         self._scan(recursive=recursive, target=target, barycenter=barycenter)
         self._stage = CatalogStage(
@@ -147,9 +149,10 @@ class Reducer:
 
     def _run(self, tasks: Any, description: str) -> list[Any]:
         """Compute tasks on the cluster, which starts with the first of them."""
-        if self._runner is None:
-            client = self._stack.enter_context(connect(self._cluster, n_workers=self._workers))
-            self._runner = Runner(client, progress=self.verbose)
+        with self._connecting:
+            if self._runner is None:
+                client = self._stack.enter_context(connect(self._cluster, n_workers=self._workers))
+                self._runner = Runner(client, progress=self.verbose)
         return self._runner(tasks, description)
 
     @property

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +19,11 @@ from opticam_dask.catalog.background import DefaultBackground
 from opticam_dask.catalog.build import AlignmentConfig, CameraCatalog, build_catalog
 from opticam_dask.catalog.finder import DefaultFinder
 from opticam_dask.catalog.store import load_catalogs, save_catalogs
-from opticam_dask.config import export_csv_group
+from opticam_dask.config import blocks_at_least, export_csv_group, frames_per_block
 from opticam_dask.errors import CatalogError
 from opticam_dask.io.blocks import FrameBlock, split_blocks
 from opticam_dask.kernels.background import default_box_size
-from opticam_dask.lazy.chunks import map_blocks_of_frames
+from opticam_dask.lazy.chunks import join_tasks, map_blocks_of_frames
 from opticam_dask.photometers.base import BasePhotometer
 from opticam_dask.photometers.estimator import check_estimator
 from opticam_dask.photometers.source_digest import identity
@@ -95,11 +98,17 @@ class CatalogStage:
 
     def _build(self, config: AlignmentConfig, run: Run, say: Say) -> dict[str, CameraCatalog]:
         catalogs: dict[str, CameraCatalog] = {}
-        for camera, rows in self.cameras().items():
+        pending = _at_once(
+            {
+                camera: partial(self._build_camera, rows, config, run)
+                for camera, rows in self.cameras().items()
+            }
+        )
+        for camera, future in pending.items():
             try:
-                catalogs[camera] = self._build_camera(rows, config, run)
+                catalogs[camera] = future.result()
             except CatalogError as error:
-                say(f"{camera}: no catalogue: {error}")
+                say(f"no catalogue: {error}")
                 continue
             say(describe(catalogs[camera]))
         if not catalogs:
@@ -109,7 +118,7 @@ class CatalogStage:
     def _build_camera(self, rows: pd.DataFrame, config: AlignmentConfig, run: Run) -> CameraCatalog:
         width = int(rows["shape"].iloc[0].split("x")[1])
         return build_catalog(
-            split_blocks(rows),
+            blocks_of(rows),
             run=run,
             background=self.background or DefaultBackground(default_box_size(width)),
             finder=self.finder or DefaultFinder.for_width(width),
@@ -161,24 +170,20 @@ class PhotometryStage:
         folder.mkdir(parents=True, exist_ok=True)
         if not check_or_record(folder / "settings.json", self.settings(), overwrite=overwrite):
             _forget(folder, keep="settings.json")
-        summaries: list[BlockSummary] = []
-        for camera, catalog in self.catalogs.items():
-            summaries += self._measure_camera(catalog, self.catalog_stage.cameras()[camera], run, say)
+        frames = self.catalog_stage.cameras()
+        tasks = [self._tasks(catalog, frames[camera], say) for camera, catalog in self.catalogs.items()]
+        summaries: list[BlockSummary] = run(join_tasks(tasks), f"photometry: {self.label}")
+        for camera in self.catalogs:
+            say(_tell(camera, [summary for summary in summaries if summary.key[1] == camera]))
         return [tuple(vars(summary).values()) for summary in summaries]
 
-    def _measure_camera(
-        self, catalog: CameraCatalog, rows: pd.DataFrame, run: Run, say: Say
-    ) -> list[BlockSummary]:
-        blocks = self._missing(split_blocks(rows), catalog.camera)
+    def _tasks(self, catalog: CameraCatalog, rows: pd.DataFrame, say: Say) -> Any:
+        """Lay out one task for each block of a camera whose part is missing."""
+        blocks = self._missing(blocks_of(rows), catalog.camera)
         if not blocks:
             say(f"{catalog.camera}: light curves '{self.label}' are complete.")
-            return []
-        tasks = map_blocks_of_frames(
-            measure_block, align_blocks(blocks, catalog.alignment), plan=self.plan(catalog)
-        )
-        summaries: list[BlockSummary] = run(tasks, f"{self.label} {catalog.camera}")
-        say(_tell(catalog.camera, summaries))
-        return summaries
+        aligned = align_blocks(blocks, catalog.alignment)
+        return map_blocks_of_frames(measure_block, aligned, plan=self.plan(catalog))
 
     def _missing(self, blocks: list[FrameBlock], camera: str) -> list[FrameBlock]:
         """Blocks without a part; parts of another division into blocks are removed."""
@@ -214,6 +219,22 @@ class PhotometryStage:
         say(f"{sum(map(len, paths))} CSV files in {self.tree.lcs / self.label}")
 
 
+def _at_once(calls: dict[str, Callable[[], Any]]) -> dict[str, Future[Any]]:
+    """Start calls in threads of their own: each waits for the cluster, which works on all of them."""
+    pool = ThreadPoolExecutor(max_workers=max(1, len(calls)))
+    futures = {name: pool.submit(call) for name, call in calls.items()}
+    pool.shutdown(wait=False)
+    return futures
+
+
+def blocks_of(rows: pd.DataFrame) -> list[FrameBlock]:
+    """Cut a camera's frames by bytes, but a short night into pieces enough for several workers."""
+    blocks = split_blocks(rows)
+    if frames_per_block() is not None or len(blocks) >= blocks_at_least():
+        return blocks
+    return split_blocks(rows, frames_per_block=math.ceil(len(rows) / blocks_at_least()))
+
+
 def _export(job: tuple[str, list[int]], folder: Path) -> list[Path]:
     camera, sources = job
     return export_camera(folder / "light_curves", folder, camera, sources)
@@ -237,7 +258,7 @@ def describe(catalog: CameraCatalog) -> str:
 
 def _tell(camera: str, summaries: list[BlockSummary]) -> str:
     rows, measured = sum(s.rows for s in summaries), sum(s.measured for s in summaries)
-    lines = [f"{camera}: {measured} of {rows} measurements have a flux"]
+    lines = [f"{camera}: {measured} of {rows} measurements have a flux"] if rows else []
     lines += [f"{camera}: unreadable: {reason}" for s in summaries for reason in s.unreadable]
     return "\n".join(lines)
 

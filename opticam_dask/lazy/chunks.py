@@ -65,6 +65,11 @@ def map_blocks_of_frames(
     )
 
 
+def join_tasks(tasks: Sequence[da.Array]) -> da.Array:
+    """Put the tasks of several `map_blocks_of_frames` end to end, to be run together."""
+    return cast("da.Array", da.concatenate(list(tasks)))
+
+
 @dataclass(frozen=True)
 class _Call:
     func: Callable[..., Any]
