@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,7 +14,7 @@ from opticam_dask.instrument import OPTICAM_MX, Instrument
 from opticam_dask.io.frame_index import accepted, read_frames, scan, write_frames
 from opticam_dask.io.scan_report import scan_report
 from opticam_dask.schema import Flag
-from opticam_dask.workspace import OutputTree
+from opticam_dask.workspace import OutputTree, announce
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
@@ -117,13 +116,8 @@ def check_data(
             data_directory, tree, instrument=instrument, recursive=recursive, target=target
         )
     if verbose:
-        say(scan_report(frames))
+        announce(scan_report(frames))
     return frames
-
-
-def say(message: str) -> None:
-    """Print a message the way users of `opticam` know."""
-    sys.stdout.writelines(f"[OPTICAM] {line}\n" for line in message.splitlines())
 
 
 def without_barycentre(frames: pd.DataFrame) -> pd.DataFrame:

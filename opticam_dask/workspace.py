@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from opticam_dask.errors import InputError
+from opticam_dask.tables.atomic import write_text
 
 _RECORDED = ("opticam-dask", "numpy", "numba", "astropy", "photutils", "dask", "xarray", "pyarrow")
 
@@ -32,7 +33,7 @@ class OutputTree:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
         try:
-            for folder in (self.cat, self.lcs, self.diag, self.misc):
+            for folder in (self.cat, self.lcs, self.misc):
                 folder.mkdir(parents=True, exist_ok=True)
             self.log.open("a").close()
         except OSError as error:
@@ -61,11 +62,6 @@ class OutputTree:
         return self.root / "lcs"
 
     @property
-    def diag(self) -> Path:
-        """Diagnostic figures."""
-        return self.root / "diag"
-
-    @property
     def misc(self) -> Path:
         """Settings of the run."""
         return self.root / "misc"
@@ -85,14 +81,17 @@ class OutputTree:
         with self.log.open("a") as log:
             log.writelines(f"{now} {line}\n" for line in message.splitlines())
         if verbose:
-            sys.stdout.writelines(f"[OPTICAM] {line}\n" for line in message.splitlines())
-            sys.stdout.flush()
+            announce(message)
 
     def record(self, path: Path, values: Mapping[str, Any]) -> None:
-        """Write a JSON file beside its name, then rename it."""
-        beside = path.with_name(f".{path.name}.tmp")
-        beside.write_text(json.dumps(values, indent=2, sort_keys=True, default=str) + "\n")
-        beside.replace(path)
+        """Write a JSON file, whole or not at all."""
+        write_text(path, json.dumps(values, indent=2, sort_keys=True, default=str) + "\n")
+
+
+def announce(message: str) -> None:
+    """Print a message the way users of `opticam` know."""
+    sys.stdout.writelines(f"[OPTICAM] {line}\n" for line in message.splitlines())
+    sys.stdout.flush()
 
 
 def versions() -> dict[str, str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from opticam_dask.tables.atomic import replacing
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -36,10 +38,8 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save_figure(figure: Figure, path: Path) -> Path:
     """Write a figure beside its name, then rename: a reader never sees half a picture."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.tmp")
-    figure.savefig(beside, format=path.suffix.lstrip("."))
-    beside.replace(path)
+    with replacing(path) as beside:
+        figure.savefig(beside, format=path.suffix.lstrip("."))
     return path
 
 
