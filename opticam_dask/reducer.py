@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from opticam_dask.catalog.build import AlignmentConfig, CameraCatalog
-from opticam_dask.catalog.store import load_catalogs
 from opticam_dask.cluster import Runner, connect
 from opticam_dask.errors import CatalogError, InputError
 from opticam_dask.instrument import OPTICAM_MX, Instrument
@@ -113,7 +112,7 @@ class Reducer:
             finder=finder,
             threshold=threshold,
         )
-        self._catalogs: dict[str, CameraCatalog] = load_catalogs(self.out_directory)
+        self._catalogs: dict[str, CameraCatalog] = self._stage.known(self.say)
         self._record()
 
     def _scan(self, *, recursive: bool, target: SkyCoord | str | None, barycenter: bool) -> None:
@@ -247,7 +246,9 @@ class Reducer:
             If light curves made with other settings exist and `overwrite` is false.
         """
         if not self._catalogs:
-            raise CatalogError(f"{self.out_directory}: no catalogues yet; call create_catalogs() first")
+            raise CatalogError(
+                f"{self.out_directory}: no catalogues of these frames yet; call create_catalogs() first"
+            )
         stage = PhotometryStage(self._stage, self._catalogs, photometer)
         summaries = stage.measure(run=self._run, say=self.say, overwrite=overwrite)
         if export_csv:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -30,7 +29,8 @@ from opticam_dask.photometers.source_digest import identity
 from opticam_dask.plotting.catalogs import catalogs_figure
 from opticam_dask.plotting.style import save_figure, show_in_notebook
 from opticam_dask.shipping import by_value
-from opticam_dask.tables.digest import check_or_record
+from opticam_dask.tables.atomic import forget
+from opticam_dask.tables.digest import frames_digests, made_with, read_settings, record
 from opticam_dask.tables.export_csv import export_camera
 from opticam_dask.tables.light_curves import BlockSummary, PhotometryPlan, align_blocks, measure_block
 from opticam_dask.tables.parts import existing_parts, part_path
@@ -69,7 +69,7 @@ class CatalogStage:
     def settings(self) -> dict[str, Any]:
         """Everything that changes the catalogues, apart from the alignment's own settings."""
         return {
-            "frames": _frames_digest(self.frames),
+            **frames_digests(self.frames),
             "threshold": self.threshold,
             "aperture_selector": _identity(self.aperture_selector),
             "background": _identity(self.background),
@@ -81,20 +81,39 @@ class CatalogStage:
     ) -> dict[str, CameraCatalog]:
         """Make the catalogues, or read back those made with the same settings."""
         settings = {**self.settings(), **asdict(config)}
-        if check_or_record(self.tree.cat / "settings.json", settings, overwrite=overwrite):
-            known = load_catalogs(self.tree.root)
-            if known:
-                say("Catalogues exist and fit the settings; reading them back.")
-                return known
-        _forget(self.tree.cat, keep="settings.json")
+        if made_with(self._recorded, settings, overwrite=overwrite):
+            say("Catalogues exist and fit the settings; reading them back.")
+            return load_catalogs(self.tree.root)
+        forget(self.tree.cat, first=self._recorded)
         self.tree.alignment.unlink(missing_ok=True)
         catalogs = self._build(config, run, say)
         save_catalogs(self.tree.root, catalogs)
         figure = catalogs_figure({c: (k.stacked_image, k.xy, k.psf) for c, k in catalogs.items()})
         save_figure(figure, self.tree.cat / "catalogs.pdf")
+        # Last: where the settings stand, every camera has its catalogue.
+        record(self._recorded, settings)
         if show:
             show_in_notebook(figure)
         return catalogs
+
+    @property
+    def _recorded(self) -> Path:
+        return self.tree.cat / "settings.json"
+
+    def known(self, say: Say) -> dict[str, CameraCatalog]:
+        """Catalogues on disk; none unless they are complete and made from these very frames.
+
+        The alignment goes by the numbers of the frames, which change with every frame that comes or goes.
+        """
+        if not self._recorded.is_file():
+            return {}
+        recorded = read_settings(self._recorded) or {}
+        if any(recorded.get(name) != value for name, value in frames_digests(self.frames).items()):
+            say(
+                "The catalogues there were made from other frames; create_catalogs(overwrite=True) makes new."
+            )
+            return {}
+        return load_catalogs(self.tree.root)
 
     def _build(self, config: AlignmentConfig, run: Run, say: Say) -> dict[str, CameraCatalog]:
         catalogs: dict[str, CameraCatalog] = {}
@@ -154,7 +173,7 @@ class PhotometryStage:
     def settings(self) -> dict[str, Any]:
         """Everything that changes the light curves."""
         return {
-            "frames": _frames_digest(self.catalog_stage.frames),
+            **frames_digests(self.catalog_stage.frames),
             "background": _identity(self.catalog_stage.background),
             "catalogs": {camera: _catalog_digest(catalog) for camera, catalog in self.catalogs.items()},
             "photometer": self.photometer.settings(),
@@ -168,8 +187,10 @@ class PhotometryStage:
             )
         folder = self.tree.lcs / self.label
         folder.mkdir(parents=True, exist_ok=True)
-        if not check_or_record(folder / "settings.json", self.settings(), overwrite=overwrite):
-            _forget(folder, keep="settings.json")
+        settings, recorded = self.settings(), folder / "settings.json"
+        if not made_with(recorded, settings, overwrite=overwrite):
+            forget(folder, first=recorded)
+            record(recorded, settings)
         frames = self.catalog_stage.cameras()
         tasks = [self._tasks(catalog, frames[camera], say) for camera, catalog in self.catalogs.items()]
         summaries: list[BlockSummary] = run(join_tasks(tasks), f"photometry: {self.label}")
@@ -261,22 +282,6 @@ def _tell(camera: str, summaries: list[BlockSummary]) -> str:
     lines = [f"{camera}: {measured} of {rows} measurements have a flux"] if rows else []
     lines += [f"{camera}: unreadable: {reason}" for s in summaries for reason in s.unreadable]
     return "\n".join(lines)
-
-
-def _forget(folder: Path, keep: str) -> None:
-    """Remove results that do not fit the settings any more."""
-    for path in folder.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != keep:
-            path.unlink()
-
-
-def _frames_digest(frames: pd.DataFrame) -> str:
-    columns = ["night", "camera", "frame", "hdu", "plane", "MJD", "BMJD", "size", "gain", "flags"]
-    names = frames["path"].map(lambda path: Path(path).name)
-    hashes = pd.util.hash_pandas_object(frames[columns].assign(name=names), index=False)
-    return f"{len(frames)} frames, {hashlib.sha256(np.sort(hashes.to_numpy()).tobytes()).hexdigest()[:16]}"
 
 
 def _catalog_digest(catalog: CameraCatalog) -> str:

@@ -10,8 +10,10 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from opticam_dask.errors import InputError, SettingsChangedError
+from opticam_dask.schema import FRAME_META
 from opticam_dask.tables.atomic import write_text
 
 _EXACT_INTEGERS = 2.0**53
@@ -48,8 +50,8 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return [f"{name}: {was} -> {now}" for name, was, now in pairs if was != now]
 
 
-def check_or_record(path: str | Path, settings: Mapping[str, Any], overwrite: bool = False) -> bool:
-    """Compare settings with those recorded beside the results, or record them.
+def made_with(path: str | Path, settings: Mapping[str, Any], overwrite: bool = False) -> bool:
+    """Compare settings with those recorded beside the results.
 
     Parameters
     ----------
@@ -64,7 +66,8 @@ def check_or_record(path: str | Path, settings: Mapping[str, Any], overwrite: bo
     -------
     bool
         True if results on disk were made with these settings and can be used; False if there are none, or
-        they are to be made again.
+        they are to be made again: remove the recorded settings first, then the results, and `record`
+        the new settings when nothing of the old is left.
 
     Raises
     ------
@@ -74,7 +77,7 @@ def check_or_record(path: str | Path, settings: Mapping[str, Any], overwrite: bo
         If the file cannot be read.
     """
     path = Path(path)
-    recorded = _read(path)
+    recorded = read_settings(path)
     if recorded is not None and digest(recorded) == digest(settings):
         return True
     if recorded is not None and not overwrite:
@@ -83,8 +86,30 @@ def check_or_record(path: str | Path, settings: Mapping[str, Any], overwrite: bo
             f"{path.parent}: results there were made with other settings ({differences}); "
             "use overwrite=True (--overwrite) to make them again, or another output directory"
         )
-    write_text(path, json.dumps(canonical(settings), indent=2, sort_keys=True) + "\n")
     return False
+
+
+def record(path: str | Path, settings: Mapping[str, Any]) -> None:
+    """Record the settings that the results beside the file are made with."""
+    write_text(Path(path), json.dumps(canonical(settings), indent=2, sort_keys=True) + "\n")
+
+
+def frames_digests(frames: pd.DataFrame) -> dict[str, str]:
+    """Digests of what the headers say of the frames, and of the files they are in.
+
+    The time of modification counts: pixels written again in place leave names and sizes as they were.
+    """
+    names = frames["path"].map(lambda path: Path(path).name)
+    numbers = ["night", "camera", "filter", "shape", "dtype", *(FRAME_META.names or ())]
+    return {
+        "frames": _rows_digest(frames[numbers]),
+        "files": _rows_digest(frames[["size", "mtime_ns"]].assign(name=names)),
+    }
+
+
+def _rows_digest(rows: pd.DataFrame) -> str:
+    hashes = pd.util.hash_pandas_object(rows, index=False)
+    return f"{len(rows)} frames, {hashlib.sha256(np.sort(hashes.to_numpy()).tobytes()).hexdigest()[:16]}"
 
 
 def canonical(value: Any) -> Any:
@@ -136,7 +161,14 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield from _leaves(item, f"{name}.{key}" if name else key)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_settings(path: Path) -> dict[str, Any] | None:
+    """Read recorded settings; None if there are none.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read.
+    """
     try:
         recorded = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opticam_dask.errors import InputError, SettingsChangedError
-from opticam_dask.tables.digest import changed, check_or_record, digest
+from opticam_dask.tables.digest import changed, digest, made_with, record
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.floats() | st.text(),
@@ -28,8 +28,9 @@ def test_order_of_keys_and_a_trip_through_the_file_do_not_matter(settings):
 @given(SETTINGS)
 def test_recorded_settings_are_recognised(tmp_path_factory, settings):
     path = tmp_path_factory.mktemp("settings") / "settings.json"
-    assert check_or_record(path, settings) is False
-    assert check_or_record(path, settings) is True
+    assert made_with(path, settings) is False
+    record(path, settings)
+    assert made_with(path, settings) is True
 
 
 @given(st.floats(allow_nan=False), st.floats(allow_nan=False))
@@ -72,26 +73,28 @@ def test_changed_names_the_settings_with_both_values():
 
 def test_changed_settings_are_refused_in_one_line_that_says_what_and_how(tmp_path):
     path = tmp_path / "settings.json"
-    check_or_record(path, {"photometer": {"radius": 4.0}})
+    record(path, {"photometer": {"radius": 4.0}})
     with pytest.raises(SettingsChangedError) as error:
-        check_or_record(path, {"photometer": {"radius": 5.5}})
+        made_with(path, {"photometer": {"radius": 5.5}})
     assert "\n" not in str(error.value)
     assert "photometer.radius: 4 -> 5.5" in str(error.value)
     assert "overwrite=True (--overwrite)" in str(error.value)
-    assert check_or_record(path, {"photometer": {"radius": 4.0}}) is True
+    assert made_with(path, {"photometer": {"radius": 4.0}}) is True
 
 
-def test_overwrite_records_the_new_settings(tmp_path):
+def test_overwrite_lets_other_settings_be_recorded(tmp_path):
     path = tmp_path / "settings.json"
-    check_or_record(path, {"a": 1})
-    assert check_or_record(path, {"a": 2}, overwrite=True) is False
-    assert check_or_record(path, {"a": 2}) is True
+    record(path, {"a": 1})
+    assert made_with(path, {"a": 2}, overwrite=True) is False
+    assert made_with(path, {"a": 1}) is True  # the old results are still there
+    record(path, {"a": 2})
+    assert made_with(path, {"a": 2}) is True
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_overwrite_with_the_same_settings_keeps_the_results(tmp_path):
-    check_or_record(tmp_path / "settings.json", {"a": 1})
-    assert check_or_record(tmp_path / "settings.json", {"a": 1}, overwrite=True) is True
+    record(tmp_path / "settings.json", {"a": 1})
+    assert made_with(tmp_path / "settings.json", {"a": 1}, overwrite=True) is True
 
 
 @pytest.mark.parametrize("text", ["{", "", "[1]", '"a"'])
@@ -99,7 +102,7 @@ def test_a_torn_record_is_one_clear_line(tmp_path, text):
     path = tmp_path / "settings.json"
     path.write_text(text)
     with pytest.raises(InputError, match="delete it"):
-        check_or_record(path, {"a": 1})
+        made_with(path, {"a": 1})
 
 
 def test_a_value_that_cannot_be_recorded_is_named():
