@@ -9,7 +9,8 @@ from opticam_dask.photometers import DefaultLocalBackground, OptimalPhotometer
 from opticam_dask.plotting.light_curves import light_curve_figure
 from opticam_dask.plotting.style import save_figure
 from opticam_dask.reducer import Reducer
-from opticam_dask.simulate import CameraSetup, Scene, Variable, simulate_night
+from opticam_dask.simulate import CameraSetup, Scene, Variable
+from opticam_dask.simulate.progress import simulate_with_bar
 from opticam_dask.tables.store import light_curve
 
 VARIABLE = 2
@@ -75,7 +76,7 @@ def run_demo(
         The picture.
     """
     out = Path(out)
-    simulate_night(demo_scene(frames, seed), out / "data", overwrite=True)
+    simulate_with_bar(demo_scene(frames, seed), out / "data", overwrite=True)
     with Reducer(
         out / "reduced", out / "data", cluster=cluster, number_of_processors=workers, show_plots=False
     ) as reducer:

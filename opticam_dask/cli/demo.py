@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from opticam_dask.cli.options import cluster_options
+from opticam_dask.cli.options import cluster_options, config_option
 
 
 @click.command("demo")
@@ -14,6 +14,7 @@ from opticam_dask.cli.options import cluster_options
 @click.option("--frames", type=click.IntRange(min=3), default=120, show_default=True, help="Per camera.")
 @click.option("--seed", type=int, default=7, show_default=True)
 @cluster_options
+@config_option
 def command(out: Path, frames: int, seed: int, cluster: str | None, workers: int | None) -> None:
     r"""Simulate a night of three cameras, reduce it on a dask cluster, and draw a variable star.
 

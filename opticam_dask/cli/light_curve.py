@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from opticam_dask.cli.options import config_option
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--plot", type=click.Path(path_type=Path, dir_okay=False), help="Draw them: .png, .pdf or .svg."
 )
+@config_option
 def command(
     out: Path, source: int, camera: tuple[str, ...], label: str | None, csv: Path | None, plot: Path | None
 ) -> None:

@@ -23,14 +23,24 @@ def _read_config(ctx: click.Context, _param: click.Parameter, path: Path | None)
         values = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise click.BadParameter(f"{path}: {error}") from error
-    known = {p.name for p in ctx.command.params}
-    values = {key.replace("-", "_"): value for key, value in values.items()}
-    unknown = sorted(set(values) - known)
+    names = _option_names(ctx.command)
+    values = {key.replace("_", "-"): value for key, value in values.items()}
+    unknown = sorted(set(values) - set(names))
     if unknown:
-        raise click.BadParameter(
-            f"{path}: unknown option {', '.join(unknown)}; known: {', '.join(sorted(map(str, known)))}"
-        )
+        raise click.BadParameter(f"{path}: unknown option {', '.join(unknown)}; known: {', '.join(names)}")
+    values = {names[key]: value for key, value in values.items()}
     ctx.default_map = {**(ctx.default_map or {}), **values}
+
+
+def _option_names(command: click.Command) -> dict[str, str]:
+    """Map options, spelt without dashes as in a configuration file, to parameters."""
+    return {
+        option.removeprefix("--"): str(param.name)
+        for param in command.params
+        if isinstance(param, click.Option) and param.expose_value
+        for option in param.opts
+        if option.startswith("--")
+    }
 
 
 config_option = click.option(
@@ -39,7 +49,7 @@ config_option = click.option(
     callback=_read_config,
     is_eager=True,
     expose_value=False,
-    help="TOML file with values for this command's options, such as threshold = 4.0.",
+    help="TOML file with values for this command's options, by their names: max-sources = 20.",
 )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from opticam_dask.cli.options import config_option
 from opticam_dask.errors import InputError
 
 
@@ -32,6 +33,7 @@ from opticam_dask.errors import InputError
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Threads [one a core].")
 @click.option("--overwrite", is_flag=True, help="Replace frames that are there.")
+@config_option
 def command(
     out: Path,
     scene: Path | None,
@@ -53,7 +55,8 @@ def command(
       opticam-dask simulate night2 --set 'cameras=[{filter="g", cadence_s=2.0}, "r"]' --compression fz
       opticam-dask simulate night3 --set 'clouds=[{start=40, stop=60, extinction_mag=1.0}]'
     """
-    from opticam_dask.simulate import Scene, simulate_night
+    from opticam_dask.simulate import Scene
+    from opticam_dask.simulate.progress import simulate_with_bar
 
     values = _toml(scene.read_text(), str(scene)) if scene else {}
     values |= {key: value for key, value in options.items() if value is not None}
@@ -61,7 +64,9 @@ def command(
         values["shape"] = _shape(values["shape"])
     for setting in settings:
         values |= _toml(setting, f"--set {setting}")
-    night = simulate_night(Scene.from_mapping(values), out, overwrite=overwrite, workers=workers)
+    night = simulate_with_bar(
+        Scene.from_mapping(values), out, overwrite=overwrite, workers=workers, delay_s=0.5
+    )
     click.echo(f"{len(night)} frames in {out}; the truth is in {night.truth}")
 
 

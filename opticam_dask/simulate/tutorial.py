@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
-from tqdm import tqdm
 
 from opticam_dask.errors import InputError
-from opticam_dask.simulate.observations import Progress, SimulatedNight, simulate_flats, simulate_night
+from opticam_dask.simulate.observations import simulate_flats
 from opticam_dask.simulate.parts import CameraSetup, Variable
+from opticam_dask.simulate.progress import progress_bar, simulate_with_bar, updater
 from opticam_dask.simulate.scene import Scene
-from opticam_dask.simulate.sky import camera_run
 
 SEED = 123
 N_STARS = 6
@@ -38,6 +36,7 @@ QUANTUM = 1 / 64
 """Pixels are kept to this fraction of a count, 1/640 of the noise: files shrink to less than a third."""
 
 GAP_START, GAP_CONTINUE = 0.02, 0.95
+_OBSERVING = "[OPTICAM] Generating observations"
 
 
 def tutorial_scene(
@@ -129,7 +128,7 @@ def generate_observations(
     """
     scene = tutorial_scene(n_images, circular_aperture, binning_scale)
     _describe(scene)
-    _observe(scene, out_directory, overwrite, "Generating observations")
+    simulate_with_bar(scene, out_directory, overwrite=overwrite, title=_OBSERVING)
 
 
 def generate_gappy_observations(
@@ -145,7 +144,7 @@ def generate_gappy_observations(
     """
     scene = tutorial_scene(n_images, circular_aperture, binning_scale, gappy=True)
     _describe(scene)
-    _observe(scene, out_directory, overwrite, "Generating observations")
+    simulate_with_bar(scene, out_directory, overwrite=overwrite, title=_OBSERVING)
 
 
 def generate_flats(
@@ -173,8 +172,8 @@ def generate_flats(
         If a value makes no sense or the folder cannot be used.
     """
     scene = tutorial_scene(1, True, binning_scale)
-    with _bar(n_flats * len(FILTERS), "Generating flats") as bar:
-        simulate_flats(scene, out_directory, n_flats=n_flats, overwrite=overwrite, progress=_updater(bar))
+    with progress_bar(n_flats * len(FILTERS), "[OPTICAM] Generating flats") as bar:
+        simulate_flats(scene, out_directory, n_flats=n_flats, overwrite=overwrite, progress=updater(bar))
 
 
 def _stars(binning: int) -> tuple[tuple[float, float, float], ...]:
@@ -185,12 +184,6 @@ def _stars(binning: int) -> tuple[tuple[float, float, float], ...]:
     totals = np.sort(np.round(10.0 ** (3.0 + rng.random(N_STARS))))[::-1]
     totals = totals * max(1.0, (REFERENCE_BINNING / binning) ** 2)
     return tuple((float(x), float(y), float(total)) for (x, y), total in zip(xy, totals, strict=True))
-
-
-def _observe(scene: Scene, out_directory: str | Path, overwrite: bool, title: str) -> SimulatedNight:
-    total = sum(len(camera_run(scene, camera)) for camera in scene.cameras)
-    with _bar(total, title) as bar:
-        return simulate_night(scene, out_directory, overwrite=overwrite, progress=_updater(bar))
 
 
 def _describe(scene: Scene) -> None:
@@ -205,11 +198,3 @@ def _describe(scene: Scene) -> None:
 
 def _say(text: str) -> None:
     sys.stdout.write(f"[OPTICAM] {text}\n")
-
-
-def _bar(total: int, title: str) -> tqdm[NoReturn]:
-    return tqdm(total=total, desc=f"[OPTICAM] {title}", unit="image")
-
-
-def _updater(bar: tqdm[NoReturn]) -> Progress:
-    return lambda done: bar.update(done)

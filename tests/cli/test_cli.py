@@ -12,6 +12,7 @@ import pytest
 
 from opticam_dask.cli import COMMANDS, INTERRUPTED, main
 from opticam_dask.schema import LIGHT_CURVES
+from opticam_dask.simulate.progress import progress_bar
 from opticam_dask.tables.parts import write_part
 
 
@@ -80,6 +81,29 @@ def test_configuration_file_sets_options_and_refuses_unknown_ones(opticam: Any, 
     assert "threshold" in err
 
 
+def test_configuration_file_spells_options_as_the_command_line_does(opticam: Any, tmp_path: Path) -> None:
+    config = tmp_path / "night.toml"
+    config.write_text("instrument = 'no such thing'")
+    code, _, err = opticam("scan", tmp_path, "--config", config)
+    assert code == 1
+    assert "no such thing: neither a file nor a built-in instrument" in err
+    config.write_text(
+        "frames = 2\nshape = '48x56'\nstars = 2\ncompression = 'none'\nset = ['cameras=[\"g\"]']"
+    )
+    code, out, err = opticam("simulate", tmp_path / "night", "--config", config)
+    assert code == 0, err
+    assert "2 frames" in out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_a_configuration_file(opticam: Any, tmp_path: Path, command: str) -> None:
+    config = tmp_path / "wrong.toml"
+    config.write_text("no-such-option = 1")
+    code, _, err = opticam(command, "--config", config)
+    assert code == 2
+    assert "no-such-option" in err
+
+
 def test_light_curve_prints_saves_and_draws(opticam: Any, curves: Path, tmp_path: Path) -> None:
     code, out, _ = opticam("light-curve", curves, "--source", 1, "--camera", "1:g")
     assert code == 0
@@ -116,6 +140,19 @@ def test_simulate_then_scan(opticam: Any, tmp_path: Path) -> None:
     code, out, _ = opticam("scan", tmp_path / "night")
     assert code == 0
     assert "3 1:g images" in out
+
+
+def test_simulate_shows_how_far_it_is(opticam: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opticam_dask.simulate.progress.progress_bar", _bar_at_once)
+    arguments = ("--frames", 2, "--shape", "48x56", "--stars", 2)
+    code, _, err = opticam("simulate", tmp_path / "night", *arguments)
+    assert code == 0
+    assert "6/6" in err
+    assert "image/s" in err
+
+
+def _bar_at_once(total: int, title: str, _delay_s: float) -> Any:
+    return progress_bar(total, title)
 
 
 def test_simulate_names_the_unknown_parameter(opticam: Any, tmp_path: Path) -> None:
