@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from opticam_dask.catalog.background import DefaultBackground
 from opticam_dask.catalog.build import AlignmentConfig, CameraCatalog, build_catalog
 from opticam_dask.catalog.finder import DefaultFinder
 from opticam_dask.catalog.store import load_catalogs, save_catalogs
@@ -139,7 +138,7 @@ class CatalogStage:
         return build_catalog(
             blocks_of(rows),
             run=run,
-            background=self.background or DefaultBackground(default_box_size(width)),
+            background=self.background,
             finder=self.finder or DefaultFinder.for_width(width),
             threshold=self.threshold,
             config=config,
@@ -224,7 +223,7 @@ class PhotometryStage:
             psf=catalog.psf,
             photometer=by_value(self.photometer),
             background=background and by_value(background),
-            box_size=default_box_size(catalog.stacked_image.shape[1]),
+            box_size=default_box_size(catalog.stacked_image.shape[1], catalog.psf.semimajor_sigma),
             provenance={**versions(), "label": self.label},
         )
 

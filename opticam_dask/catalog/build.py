@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opticam_dask.catalog.alignment import alignment_table
+from opticam_dask.catalog.background import DefaultBackground
 from opticam_dask.catalog.interpolate import TransformTrack
 from opticam_dask.catalog.model import AlignmentConfig, CameraCatalog
 from opticam_dask.catalog.order import FrameOrder, every_kth, in_order, select_frames, spread
@@ -25,6 +26,7 @@ from opticam_dask.catalog.tracking import (
     track_block,
 )
 from opticam_dask.errors import CatalogError
+from opticam_dask.kernels.background import default_box_size
 from opticam_dask.kernels.stack import fixed_point_scale, mean_image
 from opticam_dask.lazy.chunks import map_blocks_of_frames
 from opticam_dask.lazy.stack import merge_tree
@@ -44,7 +46,7 @@ def build_catalog(
     blocks: Sequence[FrameBlock],
     *,
     run: Run,
-    background: Callable[..., Any],
+    background: Callable[..., Any] | None,
     finder: Callable[..., Any],
     threshold: float = 5.0,
     config: AlignmentConfig | None = None,
@@ -63,8 +65,9 @@ def build_catalog(
         Frames of one camera, of one or more nights, in any order.
     run : callable
         Computes a dask array of objects and returns them in order; its second argument describes the work.
-    background : callable
-        Image -> object with ``background`` and ``background_rms``.
+    background : callable or None
+        Image -> object with ``background`` and ``background_rms``; None for `DefaultBackground` with boxes
+        that suit the width of the frame and of its stars.
     finder : callable
         (image, threshold) -> table of sources.
     threshold : float
@@ -98,7 +101,7 @@ def build_catalog(
         table = find_sources(
             stack,
             partial.count,
-            background=background,
+            background=background or DefaultBackground(default_box_size(stack.shape[1], reference.sigma)),
             finder=finder,
             threshold=threshold,
             max_sources=config.max_catalog_sources,

@@ -52,9 +52,16 @@ def as_pixels(image: Image) -> Image:
     return image.astype(np.float32 if image.dtype.itemsize <= 2 else np.float64)
 
 
-def default_box_size(width: int) -> int:
-    """Box size for a frame of this width [pixel]: 1/32 of it, but 8 at least."""
-    return max(width // 32, 8)
+_BOX_PER_SIGMA = 6.0  # 2.5 FWHM
+
+
+def default_box_size(width: int, sigma: float = 0.0) -> int:
+    """Box size for a frame of this width whose stars have this sigma [pixel].
+
+    1/32 of the width, but 8 at least, and at least 2.5 full widths of a star: in smaller boxes the star
+    itself is taken for background, and loses up to a fifth of its flux at 1 full width.
+    """
+    return max(width // 32, 8, math.ceil(_BOX_PER_SIGMA * sigma))
 
 
 @dataclass(frozen=True, eq=False)

@@ -137,7 +137,7 @@ class BasePhotometer(ABC):
             Maps a frame to an object with ``background`` and ``background_rms``; used where there is no
             local background estimator. Default: the mesh kernel.
         box_size : int, optional
-            Box of the mesh [pixel]. Default: 1/32 of the frame's width, 8 at least.
+            Box of the mesh [pixel]. Default: `kernels.background.default_box_size`.
 
         Returns
         -------
@@ -152,7 +152,8 @@ class BasePhotometer(ABC):
         image, xy = as_pixels(image), np.asarray(xy, dtype=float)
         if xy.ndim != 2 or xy.shape[1] != 2 or not 0 < gain < math.inf:
             raise InputError(f"photometry needs positions (n, 2), not {xy.shape}, and a gain > 0, not {gain}")
-        frame = _Frame(image, psf, gain, saturation, background, box_size or default_box_size(image.shape[1]))
+        box_size = box_size or default_box_size(image.shape[1], psf.semimajor_sigma)
+        frame = _Frame(image, psf, gain, saturation, background, box_size)
         result = _empty_result(xy, image.shape, forced=self.forced)
         rows = np.flatnonzero((result["flags"] & int(Flag.NOT_ALIGNED | Flag.EDGE)) == 0)
         if rows.size:

@@ -116,3 +116,4 @@ def test_bad_parameters():
     with pytest.raises(InputError, match="exclude_percentile"):
         background_mesh(frame(), 8, exclude_percentile=101)
     assert [default_box_size(width) for width in (100, 512, 2048)] == [8, 16, 64]
+    assert [default_box_size(512, sigma) for sigma in (1.5, 2.6, 4.0)] == [16, 16, 24]

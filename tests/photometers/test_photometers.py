@@ -295,3 +295,11 @@ def test_labels_and_settings():
     assert all(other.settings() != settings for other in others)
     again = pickle.loads(pickle.dumps(AperturePhotometer(4.0, **ANNULUS)))
     assert again.settings() == settings
+
+
+@pytest.mark.parametrize("photometer", [OptimalPhotometer(forced=True), AperturePhotometer(forced=True)])
+def test_the_mesh_does_not_take_a_wide_star_for_background(photometer):
+    psf, places = PsfModel(4.0, 2.5, 37.0), np.array([[40.0, 50.0], [100.3, 70.6]])
+    image = model(places, [1e5, 2e4], psf=psf)
+    result = photometer.measure(noisy(image), places, psf)
+    np.testing.assert_allclose(result["flux"], [1e5, 2e4], rtol=0, atol=4 * result["flux_err"].max())
