@@ -136,7 +136,7 @@ def check_estimator(estimator: Any, psf: PsfModel) -> None:
     try:
         checked_result(estimator(**images, **place))
     except Exception as error:
-        name = qualified_name(estimator)
+        name, why = qualified_name(estimator), " ".join(str(error).split())
         raise InputError(
-            f"local background {name} failed on a test frame: {type(error).__name__}: {error}"
+            f"local background {name} failed on a test frame: {type(error).__name__}: {why}"
         ) from error

@@ -144,6 +144,14 @@ def test_wrong_results_are_told_before_a_run_and_flagged_in_it(result, message):
     assert (rows["flags"] & int(Flag.FIT_FAILED) > 0).all()
 
 
+def test_an_error_of_many_lines_is_told_in_one():
+    def estimator(**_):
+        raise RuntimeError("first\n  second")
+
+    with pytest.raises(InputError, match=r"RuntimeError: first second\Z"):
+        check_estimator(estimator, PSF)
+
+
 def test_an_error_in_one_place_costs_that_place():
     def estimator(data, position, **_):
         if position[0] > 80:
