@@ -71,9 +71,9 @@ class AlignmentConfig:
             value = getattr(self, name)
             numbers = np.atleast_1d([] if value is None else value)
             sizes = (0, 1, 2) if name == "translation_limit" else (0, 1)
-            if numbers.size not in sizes or not all(number >= 0 for number in numbers):
+            if numbers.size not in sizes or numbers.dtype.kind not in "iuf" or not np.all(numbers >= 0):
                 raise InputError(
-                    f"{name} must not be negative, and one number or a pair for shifts, not {value}"
+                    f"{name} must not be negative, and one number or a pair for shifts, not {value!r}"
                 )
 
     def refusal(self, affine: Affine, shape: tuple[int, int]) -> str:

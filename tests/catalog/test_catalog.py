@@ -366,6 +366,8 @@ def test_a_finder_that_finds_nothing_is_an_error_with_a_remedy():
         {"max_catalog_sources": 0},
         {"rotation_limit": -1.0},
         {"translation_limit": (1.0, 2.0, 3.0)},
+        {"scale_limit": "small"},
+        {"rotation_limit": [5.0, None]},
     ],
 )
 def test_settings_out_of_range_are_refused(settings):
