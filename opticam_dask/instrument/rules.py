@@ -75,6 +75,8 @@ def check_camera(camera: CameraSpec) -> None:
 
 def check_instrument(instrument: Instrument) -> None:
     """Refuse an instrument whose values are unknown, out of range or contradict each other."""
+    if not isinstance(instrument.name, str) or not instrument.name.strip():
+        raise InstrumentError(f"name must be a text, not {instrument.name!r}")
     _check_site(instrument)
     _check_roles(instrument)
     _check_cameras(instrument)

@@ -189,6 +189,12 @@ def _airmass(view: HeaderView) -> RoleCheck:
     found = view.in_header("airmass")
     if view.instrument.trust_airmass and found is not None:
         return RoleCheck("airmass", "found", str(found))
+    ra, _, _ = pointing(view)
+    lacking = [
+        what for what, lacks in (("site", not view.instrument.has_site), ("coordinates", ra != ra)) if lacks
+    ]
+    if lacking:
+        return RoleCheck("airmass", "missing", f"NaN without {' and '.join(lacking)}")
     return RoleCheck("airmass", "assumed", "computed from site, coordinates and time")
 
 

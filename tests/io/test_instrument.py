@@ -61,6 +61,8 @@ def write(path, **keywords):
         ({"cameras": [{"name": "1", "colour": "g"}]}, "unknown key colour"),
         ({"cameras": [{"filters": ["g"]}]}, "no name"),
         ({"cameras": ["1"]}, "CameraSpec or tables"),
+        ({"name": 3}, "name must be a text"),
+        ({"name": ""}, "name must be a text"),
     ],
 )
 def test_contradictions_are_refused_and_named(values, says):
@@ -222,6 +224,8 @@ def test_check_tells_found_assumed_and_missing(tmp_path):
     assert status["exposure"] == status["time"] == status["gain"] == "found"
     assert status["filter"] == "assumed"
     assert status["read_noise"] == status["site"] == status["ra, dec"] == "missing"
+    assert status["airmass"] == "missing"
+    assert "NaN without site and coordinates" in str(check)
     assert "DATE-OBS = 2024-01-01T00:00:00.25 UTC, the start" in str(check)
     assert "target='hh:mm:ss dd:mm:ss'" in str(check)
     assert str(check).endswith("The file can be used.")
