@@ -82,8 +82,10 @@ class ByteStream:
         """
         if self.wrapping != "gzip":
             return False
+        here = self._raw.tell()  # where inflating goes on
         self._raw.seek(-_GZIP_TRAILER, os.SEEK_END)
         claimed = int.from_bytes(self._raw.read(_GZIP_TRAILER), "little")
+        self._raw.seek(here)
         return low <= claimed + ((low - claimed + 2**32 - 1) // 2**32) * 2**32 <= high
 
     def read_at(self, offset: int, size: int) -> bytes:

@@ -172,6 +172,24 @@ def test_truncation_is_told_by_the_reader(stored: tuple[Path, int, int]) -> None
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("pack", ["members", "extensions", "fz"])
+def test_a_long_compressed_file_is_walked_to_its_end(tmp_path: Path, pack: str) -> None:
+    """The end of the stream is looked at for its size while the stream is being read."""
+    image, path = _pixels("uint16", (203, 211)), tmp_path / "a.fits.gz"
+    plain = _plain(image)
+    content = {
+        "members": gzip.compress(plain[:7000])
+        + gzip.compress(plain[7000:30000])
+        + gzip.compress(plain[30000:]),
+        "extensions": gzip.compress(_mef(image)),
+        "fz": gzip.compress(_tiles(image, "RICE_1")),
+    }[pack]
+    path.write_bytes(content)
+    headers = read_headers(path)
+    assert [header.problem for header in headers] == [""] * len(headers)
+    np.testing.assert_array_equal(read_image(path, len(headers) - 1), image)
+
+
 def test_truncated_data_are_a_problem_in_the_headers(tmp_path: Path) -> None:
     for name, content in {"a": _plain(INT16)[:-3000], "b": gzip.compress(_plain(INT16))[:-900]}.items():
         path = tmp_path / name
