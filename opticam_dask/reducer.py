@@ -21,9 +21,10 @@ from opticam_dask.instrument import OPTICAM_MX, Instrument
 from opticam_dask.io.scan_report import scan_report
 from opticam_dask.observation import DataSource, index_observation, usable, without_barycentre
 from opticam_dask.photometers.base import BasePhotometer
+from opticam_dask.runner import place_of
 from opticam_dask.stages import CatalogStage, PhotometryStage, header_mapper
 from opticam_dask.tables.light_curves import BlockSummary
-from opticam_dask.workspace import OutputTree, versions
+from opticam_dask.workspace import OutputTree, settings_of_results, versions
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
@@ -98,7 +99,14 @@ class Reducer:
         self.verbose = verbose
         self.show_plots = show_plots
         self._tree = OutputTree(out_directory)
-        self._cluster, self._workers = cluster, number_of_processors
+        self._cluster, self._workers, self._place = cluster, number_of_processors, place_of(cluster)
+        self._settings = {
+            "data_directory": str(data_directory),
+            "instrument": instrument.to_dict(),
+            "barycenter": barycenter,
+            "target": None if target is None else str(target),
+            "recursive": recursive,
+        }
         self._stack = ExitStack()
         self._runner: Runner | None = None
         self._connecting = Lock()
@@ -128,17 +136,15 @@ class Reducer:
         self.say(scan_report(self.frames))
 
     def _record(self) -> None:
-        settings = self._stage.settings()
-        self._tree.record(self._tree.misc / "reduction_parameters.json", settings)
+        config = {**self._settings, **self._stage.settings(), **settings_of_results(self._tree)}
+        self._tree.record(self._tree.misc / "reduction_parameters.json", config)
         self._tree.record(
             self._tree.root / "provenance.json",
             {
                 "versions": versions(),
                 "command": sys.argv,
-                "cluster": self._cluster or "local",
-                "instrument": self.instrument.name,
-                "data_directory": str(self.data_directory),
-                "frames": settings["frames"],
+                "cluster": self._place,
+                "config": config,
             },
         )
 
@@ -218,6 +224,7 @@ class Reducer:
         self._catalogs = self._stage.create(
             config, run=self._run, say=self.say, overwrite=overwrite, show=self.show_plots
         )
+        self._record()
 
     def photometry(
         self, photometer: BasePhotometer, *, overwrite: bool = False, export_csv: bool = True
@@ -251,6 +258,7 @@ class Reducer:
             )
         stage = PhotometryStage(self._stage, self._catalogs, photometer)
         summaries = stage.measure(run=self._run, say=self.say, overwrite=overwrite)
+        self._record()
         if export_csv:
             stage.export(run=self._run, say=self.say)
         return pd.DataFrame(summaries, columns=list(BlockSummary.__dataclass_fields__))

@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import Any
 
 import dask.array as da
-from distributed import Client, Future, as_completed, futures_of
+from distributed import Client, Future, as_completed, default_client, futures_of
 from distributed.scheduler import KilledWorker
 from tqdm import tqdm
 
@@ -37,6 +37,14 @@ class Runner:
     def __call__(self, tasks: da.Array, description: str) -> list[Any]:
         """Results of the tasks, in order; see `run_tasks`."""
         return run_tasks(self.client, tasks, description, progress=self.progress)
+
+
+def place_of(cluster: str | None) -> str:
+    """Name where a run computes, for the record: an active client's scheduler, or what was asked for."""
+    try:
+        return str(default_client().scheduler.address)
+    except ValueError:
+        return cluster or "local"
 
 
 def run_tasks(client: Client, tasks: da.Array, description: str, progress: bool = True) -> list[Any]:

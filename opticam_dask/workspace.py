@@ -12,6 +12,7 @@ from typing import Any
 
 from opticam_dask.errors import InputError
 from opticam_dask.tables.atomic import write_text
+from opticam_dask.tables.digest import read_settings
 
 _RECORDED = ("opticam-dask", "numpy", "numba", "astropy", "photutils", "dask", "xarray", "pyarrow")
 
@@ -92,6 +93,12 @@ def announce(message: str) -> None:
     """Print a message the way users of `opticam` know."""
     sys.stdout.writelines(f"[OPTICAM] {line}\n" for line in message.splitlines())
     sys.stdout.flush()
+
+
+def settings_of_results(tree: OutputTree) -> dict[str, Any]:
+    """Gather what the results in an output directory were made with: catalogues, and each photometer."""
+    photometry = {path.parent.name: read_settings(path) for path in sorted(tree.lcs.glob("*/settings.json"))}
+    return {"catalogs": read_settings(tree.cat / "settings.json"), "photometry": photometry}
 
 
 def versions() -> dict[str, str]:

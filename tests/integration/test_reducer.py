@@ -86,6 +86,20 @@ def test_the_whole_tree_is_there(night: Path, tmp_path: Path) -> None:
     assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
     provenance = json.loads((tmp_path / "provenance.json").read_text())
     assert provenance["versions"]["opticam-dask"]
+    config = provenance["config"]
+    assert config["instrument"]["name"] == "OPTICAM-MX"
+    assert config["threshold"] == 5.0
+    assert config["catalogs"]["max_catalog_sources"] == 15
+    assert config["photometry"]["optimal_annulus"]["photometer"]["forced"] is False
+    assert config == json.loads((tmp_path / "misc/reduction_parameters.json").read_text())
+
+
+def test_record_names_the_client_that_computes(night: Path, tmp_path: Path, client: Client) -> None:
+    with reducer(night, tmp_path):
+        pass
+    provenance = json.loads((tmp_path / "provenance.json").read_text())
+    assert provenance["cluster"] == client.scheduler.address
+    assert provenance["command"]
 
 
 def test_fluxes_are_the_truth(night: Path, tmp_path: Path) -> None:
