@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
 
 DataSource: TypeAlias = Path | str | Sequence[Path | str]
+Progress: TypeAlias = Callable[[int, int], None]
 MapHeaders: TypeAlias = Callable[[Callable[..., Any], Sequence[Any]], Iterable[Any]]
 
 
@@ -31,6 +32,7 @@ def index_observation(
     recursive: bool = False,
     target: SkyCoord | str | None = None,
     map_headers: MapHeaders | None = None,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Scan headers into ``frames.parquet``, reading only files that are new or changed since the last scan.
 
@@ -48,6 +50,8 @@ def index_observation(
         Coordinates to barycentre with.
     map_headers : callable, optional
         Distributes the header reading.
+    progress : callable, optional
+        Called with the number of files read and the number to read.
 
     Returns
     -------
@@ -67,6 +71,7 @@ def index_observation(
         target=target,
         previous=previous,
         map_headers=map_headers,
+        progress=progress,
     )
     write_frames(frames, tree.frames)
     return frames
@@ -80,6 +85,7 @@ def check_data(
     recursive: bool = False,
     target: SkyCoord | str | None = None,
     verbose: bool = True,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Scan the headers of an observation and say what is there and what is wrong with it.
 
@@ -97,6 +103,8 @@ def check_data(
         Coordinates to barycentre with.
     verbose : bool
         Whether to print the report.
+    progress : callable, optional
+        Called with the number of files read and the number to read.
 
     Returns
     -------
@@ -109,11 +117,16 @@ def check_data(
         If there is no folder or no FITS file.
     """
     if out_directory is None:
-        frames = scan(data_directory, instrument, recursive=recursive, target=target)
+        frames = scan(data_directory, instrument, recursive=recursive, target=target, progress=progress)
     else:
         tree = OutputTree(out_directory)
         frames = index_observation(
-            data_directory, tree, instrument=instrument, recursive=recursive, target=target
+            data_directory,
+            tree,
+            instrument=instrument,
+            recursive=recursive,
+            target=target,
+            progress=progress,
         )
     if verbose:
         announce(scan_report(frames))

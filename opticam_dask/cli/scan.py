@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import click
+from tqdm import tqdm
 
 from opticam_dask.cli.options import config_option, instrument_from, instrument_options
 
@@ -26,12 +29,27 @@ def command(
     Example:
       opticam-dask scan night1 --out out
     """
+    from opticam_dask.io.scan_report import scan_report
     from opticam_dask.observation import check_data
+    from opticam_dask.workspace import announce
 
     instrument = instrument_from(instrument_name)
     source = [data] if data.is_file() else str(data)
-    frames = check_data(source, out, instrument, recursive=recursive, target=target)
+    # An early error, and a short scan, stand alone.
+    with tqdm(desc="reading headers", unit="file", delay=0.5) as bar:
+        frames = check_data(
+            source, out, instrument, recursive=recursive, target=target, verbose=False, progress=_updater(bar)
+        )
+    announce(scan_report(frames))
     if check and len(frames):
         click.echo(str(instrument.check(frames["path"].iloc[0])))
     if not (frames["status"] == "accepted").any():
         raise click.exceptions.Exit(1)
+
+
+def _updater(bar: tqdm[NoReturn]) -> Callable[[int, int], None]:
+    def update(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return update

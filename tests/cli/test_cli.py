@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pytest
+from tqdm import tqdm
 
 from opticam_dask.cli import COMMANDS, INTERRUPTED, main
 from opticam_dask.schema import LIGHT_CURVES
@@ -140,6 +142,17 @@ def test_simulate_then_scan(opticam: Any, tmp_path: Path) -> None:
     code, out, _ = opticam("scan", tmp_path / "night")
     assert code == 0
     assert "3 1:g images" in out
+
+
+def test_scan_shows_how_far_it_is(opticam: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opticam("simulate", tmp_path / "night", "--frames", 2, "--shape", "48x56", "--stars", 2)
+    bar = partial(tqdm, mininterval=0.0)
+    monkeypatch.setattr("opticam_dask.cli.scan.tqdm", lambda **options: bar(**{**options, "delay": 0.0}))
+    code, out, err = opticam("scan", tmp_path / "night")
+    assert code == 0
+    assert "2 3:i images" in out
+    assert "6/6" in err
+    assert "file/s" in err
 
 
 def test_simulate_shows_how_far_it_is(opticam: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
