@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from opticam_dask.cli.options import config_option
+from opticam_dask.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,13 +41,24 @@ def command(
     chosen = camera or tuple(cameras(find_dataset(out, label)))
     curves = {name: light_curve(out, camera=name, source=source, label=label) for name in chosen}
     if csv:
-        _concat(curves).to_csv(csv, index=False)
-        click.echo(f"wrote {csv}")
+        with _telling(csv):
+            _concat(curves).to_csv(csv, index=False)
     if plot:
-        draw(curves, plot, f"source {source}")
-        click.echo(f"wrote {plot}")
+        with _telling(plot):
+            draw(curves, plot, f"source {source}")
     if not csv and not plot:
         _concat(curves).to_csv(sys.stdout, index=False)
+
+
+@contextmanager
+def _telling(path: Path) -> Iterator[None]:
+    """Say that a file was written, or in one line why not."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+    click.echo(f"wrote {path}")
 
 
 def _concat(curves: dict[str, pd.DataFrame]) -> pd.DataFrame:

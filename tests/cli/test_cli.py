@@ -133,6 +133,16 @@ def test_light_curve_that_is_not_there(opticam: Any, curves: Path, arguments: An
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("option", ["--csv", "--plot"])
+def test_light_curve_that_cannot_be_written(opticam: Any, curves: Path, tmp_path: Path, option: str) -> None:
+    (tmp_path / "file").touch()
+    code, _, err = opticam("light-curve", curves, "--source", 1, option, tmp_path / "file" / "star.png")
+    assert code == 1
+    assert err.startswith("error: ")
+    assert "star.png: cannot be written" in err
+    assert len(err.splitlines()) == 1
+
+
 def test_simulate_then_scan(opticam: Any, tmp_path: Path) -> None:
     code, out, err = opticam(
         "simulate", tmp_path / "night", "--frames", 3, "--shape", "64x80", "--stars", 3, "--set", "seed=4"
