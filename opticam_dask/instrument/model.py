@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from opticam_dask.errors import InstrumentError
 from opticam_dask.instrument.camera_spec import CameraSpec, as_camera
-from opticam_dask.instrument.rules import COMMON_KEYWORDS, check_instrument, read_mapping, tidy_mapping
+from opticam_dask.instrument.rules import (
+    COMMON_KEYWORDS,
+    check_instrument,
+    check_table,
+    read_mapping,
+    tidy_mapping,
+)
 
 if TYPE_CHECKING:
     from opticam_dask.io.header_check import HeaderCheck
@@ -85,7 +91,11 @@ class Instrument:
     trust_airmass: bool = False
 
     def __post_init__(self) -> None:
+        if isinstance(self.cameras, str | Mapping) or not isinstance(self.cameras, Iterable):
+            raise InstrumentError(f"cameras must be a list of tables, not {self.cameras!r}")
         object.__setattr__(self, "cameras", tuple(as_camera(item) for item in self.cameras))
+        for name in _MAPPINGS:
+            check_table(name, getattr(self, name))
         for name in ("keywords", "placeholders"):
             object.__setattr__(self, name, tidy_mapping(name, getattr(self, name)))
         object.__setattr__(self, "fixed", dict(self.fixed))
@@ -101,7 +111,8 @@ class Instrument:
         unknown = set(overrides) - {item.name for item in dataclasses.fields(self)}
         if unknown:
             raise InstrumentError(f"unknown key {', '.join(sorted(unknown))}: an Instrument has {_KEYS}")
-        for name in {"keywords", "fixed", "placeholders"} & set(overrides):
+        for name in set(_MAPPINGS) & set(overrides):
+            check_table(name, overrides[name])
             overrides[name] = {**getattr(self, name), **overrides[name]}
         return dataclasses.replace(self, **overrides)
 
@@ -187,6 +198,7 @@ class Instrument:
         return check_header(file, self)
 
 
+_MAPPINGS = ("keywords", "fixed", "placeholders")
 _KEYS = ", ".join(item.name for item in dataclasses.fields(Instrument))
 
 

@@ -49,18 +49,23 @@ _NUMBERS = frozenset(
 
 def tidy_mapping(name: str, values: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     """Copy of a mapping whose single values become tuples of one."""
-    if not isinstance(values, Mapping):
-        raise InstrumentError(f"{name} must be a table, not {values!r}")
     scalar = (str, int, float)
     return {key: (value,) if isinstance(value, scalar) else tuple(value) for key, value in values.items()}
 
 
 def texts(name: str, values: Iterable[Any] | str) -> tuple[str, ...]:
     """Tuple of non-empty texts; a single text becomes a tuple of one."""
-    found = (values,) if isinstance(values, str) else tuple(values)
+    single = isinstance(values, str) or not isinstance(values, Iterable)
+    found = (values,) if single else tuple(values)
     if not all(isinstance(text, str) and text for text in found):
         raise InstrumentError(f"{name} of a camera must be non-empty texts, not {values!r}")
     return found
+
+
+def check_table(name: str, values: Any) -> None:
+    """Refuse anything but a table of keys and values."""
+    if not isinstance(values, Mapping):
+        raise InstrumentError(f"{name} must be a table of keys and values, not {values!r}")
 
 
 def check_camera(camera: CameraSpec) -> None:

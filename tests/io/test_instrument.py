@@ -61,6 +61,11 @@ def write(path, **keywords):
         ({"cameras": [{"name": "1", "colour": "g"}]}, "unknown key colour"),
         ({"cameras": [{"filters": ["g"]}]}, "no name"),
         ({"cameras": ["1"]}, "CameraSpec or tables"),
+        ({"cameras": 3}, "cameras must be a list of tables"),
+        ({"cameras": {"name": "1"}}, "cameras must be a list of tables"),
+        ({"keywords": 3}, "keywords must be a table"),
+        ({"fixed": ["gain"]}, "fixed must be a table"),
+        ({"placeholders": "0"}, "placeholders must be a table"),
         ({"name": 3}, "name must be a text"),
         ({"name": ""}, "name must be a text"),
     ],
@@ -68,6 +73,8 @@ def write(path, **keywords):
 def test_contradictions_are_refused_and_named(values, says):
     with pytest.raises(InstrumentError, match=says):
         Instrument(**values)
+    with pytest.raises(InstrumentError, match=says):
+        Instrument()(**values)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +84,7 @@ def test_contradictions_are_refused_and_named(values, says):
         {"name": "1", "gain": 0},
         {"name": "1", "read_noise": -1},
         {"name": "1", "filters": (1,)},
+        {"name": "1", "filters": 1},
     ],
 )
 def test_cameras_are_validated(values):
