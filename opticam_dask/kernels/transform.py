@@ -71,6 +71,13 @@ def fit_shift(source: XY, target: XY, weights: NDArray[np.float64], linear: NDAr
     return np.column_stack([linear, shift])
 
 
+def fit_rotation(source: XY, target: XY, weights: NDArray[np.float64]) -> Affine:
+    """Weighted least-squares shift and rotation, of scale one, from two or more pairs."""
+    angle = math.radians(rotation_deg(fit_similarity(source, target, weights)))
+    linear = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    return fit_shift(source, target, weights, linear)
+
+
 def fit_affine(source: XY, target: XY, weights: NDArray[np.float64]) -> Affine:
     """Weighted least-squares transform with all six numbers free, from three or more pairs not in a line."""
     root = np.sqrt(weights)[:, None]
@@ -83,12 +90,20 @@ def fit_affine(source: XY, target: XY, weights: NDArray[np.float64]) -> Affine:
 
 def _fit(source: XY, target: XY, weights: NDArray[np.float64], start: Affine, kind: TransformType) -> Affine:
     if kind == "translation" or len(source) < 3:
-        return fit_shift(source, target, weights, start[:, :2])
+        shift = fit_shift(source, target, weights, start[:, :2])
+        if kind == "translation" or len(source) < 2 or _rms(shift, source, target) <= _FLOOR:
+            return shift
+        turned = fit_rotation(source, target, weights)
+        return turned if _rms(turned, source, target) <= _FLOOR else shift
     similarity = fit_similarity(source, target, weights)
     if len(source) < _MIN_FOR_SHEAR:
         return similarity
     affine = fit_affine(source, target, weights)
     return affine if _is_better(affine, similarity, source, target, weights) else similarity
+
+
+def _rms(affine: Affine, source: XY, target: XY) -> float:
+    return float(np.sqrt(np.mean(np.sum((target - apply(affine, source)) ** 2, axis=1))))
 
 
 def _is_better(
@@ -112,7 +127,8 @@ def robust_fit(
     The fit is a similarity; with eight stars or more, and if these clearly ask for it, it is a full affine
     transform: refraction squeezes wide fields in altitude.
     The first set are the pairs whose offset from ``start`` is near the median offset. Fewer than three pairs,
-    or ``kind='translation'``, fit a shift and keep the linear part of ``start``.
+    or ``kind='translation'``, fit a shift and keep the linear part of ``start``; two pairs that no shift
+    fits give a rotation as well.
 
     Returns
     -------
@@ -129,7 +145,7 @@ def robust_fit(
         s, t, w = source[kept], target[kept], weights[kept]
         affine = _fit(s, t, w, start, kind)
         distance = np.hypot(*(target - apply(affine, source)).T)
-        residual = float(np.sqrt(np.mean(distance[kept] ** 2)))
+        residual = _rms(affine, s, t)
         again = distance <= max(_FLOOR, 3.0 * 1.2 * float(np.median(distance[kept])))
         if np.array_equal(again, kept) or not again.any():
             break

@@ -131,3 +131,22 @@ def test_the_answer_is_always_the_same():
     xy, flux = field(25, 9)
     matches = [matched(xy, flux, similarity((10, 20), 77)) for _ in range(3)]
     assert all(np.array_equal(m.affine, matches[0].affine) for m in matches)
+
+
+def test_two_pairs_that_no_shift_fits_give_a_rotation():
+    xy = np.array([[100.0, 90.0], [60.0, 150.0]])
+    turned = transform.fit_rotation(xy, transform.apply(similarity(1.5, 1.0), xy), np.ones(2))
+    found, kept, residual = transform.robust_fit(
+        xy, transform.apply(turned, xy), np.ones(2), transform.IDENTITY, "affine"
+    )
+    assert kept.all()
+    assert residual < 1e-9
+    assert transform.rotation_deg(found) == pytest.approx(transform.rotation_deg(turned), abs=1e-9)
+    assert transform.scale_of(found) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_two_pairs_that_are_no_turned_field_give_a_shift():
+    xy = np.array([[100.0, 90.0], [60.0, 150.0]])
+    target = xy + np.array([[3.0, 2.0], [-4.0, 9.0]])  # farther apart than in the reference
+    found = transform.robust_fit(xy, target, np.ones(2), transform.IDENTITY, "affine")[0]
+    np.testing.assert_array_equal(found[:, :2], np.eye(2))
