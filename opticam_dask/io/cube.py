@@ -145,7 +145,7 @@ def _camera_attributes(rows: pd.DataFrame, instrument: Instrument) -> dict[str, 
     first = rows.iloc[0]
     spec = instrument.camera(str(first["camera"]).partition(":")[0])
     found = {name: first[name] for name in ("camera", "filter", "binning")}
-    found |= {name: float(rows[name].median()) for name in ("gain", "read_noise", "saturation")}
+    found |= {name: float(rows[name].dropna().median()) for name in ("gain", "read_noise", "saturation")}
     found["pixel_scale"] = np.nan if spec is None or spec.pixel_scale is None else spec.pixel_scale
     known = {name: value for name, value in found.items() if value == value and value != ""}
     return {"instrument": instrument.name, **known}
