@@ -47,6 +47,8 @@ _EMPTY: Record = {
 }
 RECORD_COLUMNS = ("path", "size", "mtime_ns", *_EMPTY)
 NOTE_SEPARATOR = "; "
+FULL_SCALE = {"uint8": 255.0, "int16": 32767.0, "uint16": 65535.0}
+"""Largest number of the pixel types of detectors: what is brighter was cut [adu]."""
 LONGEST_S = 86400.0
 """Longest exposure, or time from plane to plane of a cube, that is believed [s]."""
 
@@ -166,4 +168,7 @@ def _fill_detector(record: Record, view: HeaderView, camera: CameraSpec) -> list
     for role in DETECTOR_ROLES:
         record[role], note = detector_number(view, role, camera, across * down)
         notes.append(note)
+    if math.isnan(record["saturation"]) and record["dtype"] in FULL_SCALE:
+        record["saturation"] = FULL_SCALE[record["dtype"]]
+        notes.append(f"no saturation level: {record['saturation']:g} adu, the largest {record['dtype']}")
     return notes

@@ -518,3 +518,14 @@ def test_a_moved_file_keeps_no_old_row(tmp_path):
         "r0.fits",
         "i0.fits",
     ]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "level"),
+    [("uint8", 255), ("int16", 32767), ("uint16", 65535), ("int32", np.nan), (">f4", np.nan)],
+)
+def test_without_a_saturation_level_it_is_where_the_numbers_end(tmp_path, dtype, level):
+    write(tmp_path / "a.fits", data=np.zeros((5, 7), dtype))
+    row = scan(tmp_path).iloc[0]
+    np.testing.assert_equal(row["saturation"], level)
+    assert ("no saturation level" in row["notes"]) == np.isfinite(level)
