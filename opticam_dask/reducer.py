@@ -61,7 +61,7 @@ class Reducer:
         Whether to print progress; ``opticam.log`` gets it in any case.
     cluster : str, optional
         Where to compute: an active `distributed.Client` is used as it is; else ``'local'`` (default),
-        a scheduler's address, or a scheduler file.
+        ``'threads'``, a batch system such as ``'slurm'``, a scheduler's address, or a scheduler file.
     target : SkyCoord or str, optional
         Coordinates to barycentre with, such as ``'05:34:31.9 +22:00:52'``; by default the header's pointing.
     recursive : bool

@@ -116,6 +116,7 @@ class CatalogStage:
 
     def _build(self, config: AlignmentConfig, run: Run, say: Say) -> dict[str, CameraCatalog]:
         catalogs: dict[str, CameraCatalog] = {}
+        reasons: list[str] = []
         pending = _at_once(
             {
                 camera: partial(self._build_camera, rows, config, run)
@@ -126,11 +127,13 @@ class CatalogStage:
             try:
                 catalogs[camera] = future.result()
             except CatalogError as error:
-                say(f"no catalogue: {error}")
+                reasons.append(f"no catalogue: {error}")
+                say(reasons[-1])
                 continue
             say(describe(catalogs[camera]))
         if not catalogs:
-            raise CatalogError(f"{self.tree.root}: no camera gives a catalogue; see {self.tree.log}")
+            more = f"; {len(reasons) - 1} more in {self.tree.log}" if len(reasons) > 1 else ""
+            raise CatalogError(f"{self.tree.root}: {reasons[0]}{more}")
         return catalogs
 
     def _build_camera(self, rows: pd.DataFrame, config: AlignmentConfig, run: Run) -> CameraCatalog:

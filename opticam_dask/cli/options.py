@@ -60,9 +60,9 @@ def cluster_options(function: F) -> F:
     )(function)
     return click.option(
         "--cluster",
-        metavar="local|ADDRESS|FILE",
-        help="Where to compute: processes here (local, the default), a scheduler's address, "
-        "or a scheduler file.",
+        metavar="NAME|ADDRESS|FILE",
+        help="Where to compute: processes here (local, the default), threads, a batch system such as slurm, "
+        "a scheduler's address, or a scheduler file.",
     )(function)
 
 

@@ -179,6 +179,12 @@ def test_photometry_needs_catalogues(night: Path, tmp_path: Path) -> None:
         r.photometry(opticam.OptimalPhotometer())
 
 
+def test_why_there_is_no_catalogue_is_said_in_the_error(night: Path, tmp_path: Path) -> None:
+    says = r"camera 1:g: no source above 1e\+06 times .*; 1 more in "
+    with reducer(night, tmp_path, threshold=1e6) as r, pytest.raises(CatalogError, match=says):
+        r.create_catalogs()
+
+
 def test_a_broken_estimator_is_said_before_the_run(night: Path, tmp_path: Path) -> None:
     def broken(
         data: Any, position: Any, semimajor_axis: Any, semiminor_axis: Any, orientation: Any
