@@ -52,7 +52,9 @@ def night(simulated: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module", autouse=True)
 def client() -> Iterator[Client]:
     with (
-        LocalCluster(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster,
+        LocalCluster(
+            processes=False, n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0"
+        ) as cluster,
         Client(cluster) as client,
     ):
         yield client
