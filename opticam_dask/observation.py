@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -86,6 +87,8 @@ def check_data(
     target: SkyCoord | str | None = None,
     verbose: bool = True,
     progress: Progress | None = None,
+    cluster: str | None = None,
+    number_of_processors: int | None = None,
 ) -> pd.DataFrame:
     """Scan the headers of an observation and say what is there and what is wrong with it.
 
@@ -105,6 +108,8 @@ def check_data(
         Whether to print the report.
     progress : callable, optional
         Called with the number of files read and the number to read.
+    cluster, number_of_processors : optional
+        Where to read the headers, as for `Reducer`; by default here.
 
     Returns
     -------
@@ -116,21 +121,42 @@ def check_data(
     InputError
         If there is no folder or no FITS file.
     """
-    if out_directory is None:
-        frames = scan(data_directory, instrument, recursive=recursive, target=target, progress=progress)
-    else:
-        tree = OutputTree(out_directory)
-        frames = index_observation(
-            data_directory,
-            tree,
-            instrument=instrument,
-            recursive=recursive,
-            target=target,
-            progress=progress,
-        )
+    tree = None if out_directory is None else OutputTree(out_directory)
+    options: dict[str, Any] = {"recursive": recursive, "target": target, "progress": progress}
+    with _mapper(cluster, number_of_processors, show_progress=verbose) as map_headers:
+        if tree is None:
+            frames = scan(data_directory, instrument, map_headers=map_headers, **options)
+        else:
+            frames = index_observation(
+                data_directory, tree, instrument=instrument, map_headers=map_headers, **options
+            )
     if verbose:
         announce(scan_report(frames))
     return frames
+
+
+def header_mapper(run: Callable[[Any, str], list[Any]], *, at_least: int = 16) -> Callable[..., list[Any]]:
+    """Distribute header reading over the cluster once there are enough batches to pay for starting it."""
+    from opticam_dask.lazy.chunks import map_blocks_of_frames
+
+    def map_headers(func: Callable[..., Any], batches: Sequence[Any]) -> list[Any]:
+        if len(batches) < at_least:
+            return [func(batch) for batch in batches]
+        return run(map_blocks_of_frames(func, batches), "scanning headers")
+
+    return map_headers
+
+
+@contextmanager
+def _mapper(cluster: str | None, workers: int | None, *, show_progress: bool) -> Iterator[MapHeaders | None]:
+    """Distribute header reading when a cluster is named; None reads here."""
+    if cluster is None:
+        yield None
+        return
+    from opticam_dask.cluster import Runner, connect
+
+    with connect(cluster, n_workers=workers) as client:
+        yield header_mapper(Runner(client, progress=show_progress), at_least=2)
 
 
 def without_barycentre(frames: pd.DataFrame) -> pd.DataFrame:

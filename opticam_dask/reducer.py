@@ -19,10 +19,10 @@ from opticam_dask.cluster import Runner, connect
 from opticam_dask.errors import CatalogError, InputError
 from opticam_dask.instrument import OPTICAM_MX, Instrument
 from opticam_dask.io.scan_report import scan_report
-from opticam_dask.observation import DataSource, index_observation, usable, without_barycentre
+from opticam_dask.observation import DataSource, header_mapper, index_observation, usable, without_barycentre
 from opticam_dask.photometers.base import BasePhotometer
 from opticam_dask.runner import place_of
-from opticam_dask.stages import CatalogStage, PhotometryStage, header_mapper
+from opticam_dask.stages import CatalogStage, PhotometryStage
 from opticam_dask.tables.light_curves import BlockSummary
 from opticam_dask.workspace import OutputTree, settings_of_results, versions
 
@@ -93,6 +93,8 @@ class Reducer:
     ) -> None:
         if not threshold > 0:
             raise InputError(f"threshold must be positive, not {threshold}")
+        if number_of_processors is not None and number_of_processors < 1:
+            raise InputError(f"number_of_processors must be at least 1, not {number_of_processors}")
         self.out_directory = Path(out_directory)
         self.data_directory = data_directory
         self.instrument = instrument
@@ -260,7 +262,7 @@ class Reducer:
         summaries = stage.measure(run=self._run, say=self.say, overwrite=overwrite)
         self._record()
         if export_csv:
-            stage.export(run=self._run, say=self.say)
+            stage.export(run=self._run, say=self.say, everything=bool(summaries))
         return pd.DataFrame(summaries, columns=list(BlockSummary.__dataclass_fields__))
 
     def close(self) -> None:

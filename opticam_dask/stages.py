@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -30,24 +30,13 @@ from opticam_dask.plotting.style import save_figure, show_in_notebook
 from opticam_dask.shipping import by_value
 from opticam_dask.tables.atomic import forget
 from opticam_dask.tables.digest import frames_digests, made_with, read_settings, record
-from opticam_dask.tables.export_csv import export_camera
+from opticam_dask.tables.export_csv import csv_path, export_camera
 from opticam_dask.tables.light_curves import BlockSummary, PhotometryPlan, align_blocks, measure_block
 from opticam_dask.tables.parts import existing_parts, part_path
 from opticam_dask.workspace import OutputTree, versions
 
 Run = Callable[[Any, str], list[Any]]
 Say = Callable[[str], None]
-
-
-def header_mapper(run: Run, *, at_least: int = 16) -> Callable[..., list[Any]]:
-    """Distribute header reading over the cluster once there are enough batches to pay for starting it."""
-
-    def map_headers(func: Callable[..., Any], batches: Sequence[Any]) -> list[Any]:
-        if len(batches) < at_least:
-            return [func(batch) for batch in batches]
-        return run(map_blocks_of_frames(func, batches), "scanning headers")
-
-    return map_headers
 
 
 @dataclass
@@ -230,14 +219,16 @@ class PhotometryStage:
             provenance={**versions(), "label": self.label},
         )
 
-    def export(self, *, run: Run, say: Say) -> None:
-        """Write one CSV file per source, sources of a camera shared out over the workers."""
+    def export(self, *, run: Run, say: Say, everything: bool) -> None:
+        """Write one CSV file per source, or only those that are missing; the workers share the sources."""
         folder = (self.tree.lcs / self.label).resolve()
-        jobs = [
-            (camera, [int(source) for source in chunk])
-            for camera, catalog in self.catalogs.items()
-            for chunk in _chunks(np.asarray(catalog.table["source"]), export_csv_group())
-        ]
+        jobs = []
+        for camera, catalog in self.catalogs.items():
+            sources = [int(source) for source in catalog.table["source"]]
+            todo = [s for s in sources if everything or not csv_path(folder, camera, s).is_file()]
+            jobs += [(camera, chunk) for chunk in _chunks(todo, export_csv_group())]
+        if not jobs:
+            return
         paths = run(map_blocks_of_frames(_export, jobs, folder), "writing CSV")
         say(f"{sum(map(len, paths))} CSV files in {self.tree.lcs / self.label}")
 

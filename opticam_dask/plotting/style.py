@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 from opticam_dask.tables.atomic import replacing
@@ -47,8 +48,11 @@ def show_in_notebook(figure: Figure) -> None:
     """Display a figure when running in Jupyter; do nothing elsewhere."""
     try:
         from IPython import get_ipython
-        from IPython.display import display
+        from IPython.display import Image, display
     except ImportError:
         return
     if get_ipython() is not None:
-        display(figure)  # type: ignore[no-untyped-call]
+        # As bytes: a figure outside pyplot draws itself only where pyplot has been set up.
+        picture = BytesIO()
+        figure.savefig(picture, format="png", dpi=100)
+        display(Image(picture.getvalue()))  # type: ignore[no-untyped-call]

@@ -193,3 +193,13 @@ def test_interrupt_has_its_own_exit_code(opticam: Any, monkeypatch: pytest.Monke
     code, _, err = opticam("scan", "somewhere")
     assert code == INTERRUPTED
     assert "interrupted" in err
+
+
+def test_scan_on_a_cluster_says_the_same(opticam: Any, tmp_path: Path) -> None:
+    night = tmp_path / "night"
+    # More files than one batch of headers holds.
+    opticam("simulate", night, "--frames", 50, "--shape", "40x48", "--stars", 0)
+    here = opticam("scan", night)[1]
+    there = opticam("scan", night, "--cluster", "threads")[1]
+    assert "50 1:g images" in here
+    assert there == here

@@ -239,3 +239,21 @@ def test_aperture_selector_chooses_the_psf(night: Path, tmp_path: Path) -> None:
             r.create_catalogs()
             sizes[name] = r.psf_params["1:g"]["semimajor_sigma"]
     assert sizes["smallest"] < sizes["largest"]
+
+
+def test_only_missing_csv_files_are_written_again(night: Path, tmp_path: Path) -> None:
+    with reducer(night, tmp_path) as r:
+        r.create_catalogs()
+        r.photometry(opticam.OptimalPhotometer())
+        folder = tmp_path / "lcs/optimal"
+        before = {path: path.stat().st_mtime_ns for path in folder.glob("*.csv")}
+        (folder / "1:g_source_2.csv").unlink()
+        r.photometry(opticam.OptimalPhotometer())
+    after = {path: path.stat().st_mtime_ns for path in folder.glob("*.csv")}
+    assert {path.name for path in after if after[path] != before[path]} == {"1:g_source_2.csv"}
+    assert set(after) == set(before)
+
+
+def test_no_processor_is_refused(night: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="number_of_processors"):
+        reducer(night, tmp_path, number_of_processors=0)
