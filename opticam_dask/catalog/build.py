@@ -23,11 +23,13 @@ from opticam_dask.catalog.tracking import (
     TrackingPlan,
     anchor_block,
     merge_partials,
+    spread_of,
     track_block,
 )
 from opticam_dask.errors import CatalogError
 from opticam_dask.kernels.background import default_box_size
-from opticam_dask.kernels.stack import fixed_point_scale, mean_image
+from opticam_dask.kernels.stack import fixed_point_scale
+from opticam_dask.kernels.stack_mean import clean_mean
 from opticam_dask.lazy.chunks import map_blocks_of_frames
 from opticam_dask.lazy.stack import merge_tree
 
@@ -96,11 +98,12 @@ def build_catalog(
         plan = _plan(blocks, order, reference, config)
         plan = _with_anchors(blocks, plan, run)
         partial = _follow_all(blocks, plan, run)
-        stack = mean_image(partial.total, partial.count, plan.scale)
+        noise, spread = spread_of(partial.rows)
+        stack = clean_mean(partial.stack, plan.scale, noise=noise, spread=spread, sigma=reference.sigma)
         psf = psf_model(reference, aperture_selector)
         table = find_sources(
             stack,
-            partial.count,
+            partial.stack.count,
             background=background or DefaultBackground(default_box_size(stack.shape[1], reference.sigma)),
             finder=finder,
             threshold=threshold,
@@ -110,7 +113,7 @@ def build_catalog(
     except CatalogError as error:
         raise CatalogError(f"camera {camera}: {error}") from error
     alignment = alignment_table(blocks, order, partial)
-    return CameraCatalog(camera, table, psf, stack, alignment, reference.scout.key)
+    return CameraCatalog(camera, table, psf, stack, alignment, reference.scout.key, reference.lasting_hot)
 
 
 def _all_positions(blocks: Sequence[FrameBlock], order: FrameOrder) -> NDArray[np.int64]:
@@ -175,7 +178,7 @@ def _with_anchors(blocks: Sequence[FrameBlock], plan: TrackingPlan, run: Run) ->
 def _follow_all(blocks: Sequence[FrameBlock], plan: TrackingPlan, run: Run) -> Partial:
     tasks = merge_tree(map_blocks_of_frames(track_block, blocks, plan), merge_partials)
     partial: Partial = run(tasks, f"{blocks[0].camera}: aligning and stacking")[0]
-    if not partial.count.any():
+    if not partial.stack.count.any():
         reasons = sorted(set(partial.reasons.values()))
         raise CatalogError(
             f"no frame aligns with the reference frame: {'; '.join(reasons[:3])}; widen the limits"

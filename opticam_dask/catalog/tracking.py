@@ -19,7 +19,7 @@ from opticam_dask.kernels.background import as_pixels
 from opticam_dask.kernels.detect import detect_stars
 from opticam_dask.kernels.moments import axes_of, positions
 from opticam_dask.kernels.sky import Sky, isolated_pixels, sky_of, without
-from opticam_dask.kernels.stack import add_frame
+from opticam_dask.kernels.stack import Stack, add_frame
 from opticam_dask.kernels.track import track_stars
 from opticam_dask.kernels.transform import apply, inside, robust_fit
 from opticam_dask.schema import CLOUDY
@@ -39,13 +39,16 @@ FRAME_ROW = np.dtype(
         ("background", "f8"),
         ("background_rms", "f8"),
         ("transparency", "f8"),
+        ("brightness", "f8"),
         ("status", "i1"),
     ]
 )
-"""One frame as a worker reports it; columns of the alignment table."""
+"""One frame as a worker reports it: columns of the alignment table, and how many times brighter its stars
+are than the reference frame's, which is the transparency times the ratio of exposure times."""
 
 _CENTROID_FLOOR = 0.02  # error of the best centroid [pixel]: no star outweighs all others
 _DETECTABLE = 8.0  # signal-to-noise ratio at which a star should be found again
+_NOISY = 0.9  # quantile of the frames' noise that stands for a noisy frame, not for a spoilt one
 _WIDTHS = (0.5, 2.5)  # range of a star's width in units of the reference's
 
 
@@ -96,8 +99,7 @@ class Partial:
 
     rows: NDArray[np.void]
     reasons: dict[int, str]
-    total: NDArray[np.int64]
-    count: NDArray[np.int32]
+    stack: Stack
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +128,7 @@ def anchor_block(block: FrameBlock, plan: TrackingPlan) -> NDArray[np.void]:
 def track_block(block: FrameBlock, plan: TrackingPlan) -> Partial:
     """Rows and partial stack of a block of frames, one frame in memory at a time."""
     rows, predicted = _empty_rows(block, plan)
-    total, count = np.zeros(plan.shape, np.int64), np.zeros(plan.shape, np.int32)
+    stack = Stack.empty(plan.shape)
     reasons: dict[int, str] = {}
     for i, frame in block.frames():
         if isinstance(frame, FrameReadError):
@@ -137,26 +139,40 @@ def track_block(block: FrameBlock, plan: TrackingPlan) -> Partial:
         _record(rows[i], fix, sky, block.meta["exposure"][i], plan)
         if fix.affine is None:
             reasons[int(rows["position"][i])] = fix.reason
-        elif rows["transparency"][i] >= CLOUDY:
-            add_frame(image, sky.level, fix.affine, total, count, scale=plan.scale, limit=plan.limit)
-    return Partial(rows, reasons, total, count)
+        elif _stacked(rows[i : i + 1])[0]:
+            add_frame(image, sky.level, fix.affine, stack, scale=plan.scale, limit=plan.limit)
+    return Partial(rows, reasons, stack)
 
 
 def merge_partials(parts: Sequence[Partial]) -> Partial:
-    """Rows one after the other, stacks summed: integers, so any grouping gives the same."""
-    total, count = parts[0].total.copy(), parts[0].count.copy()
+    """Rows one after the other, stacks merged: any grouping gives the same."""
     reasons: dict[int, str] = {}
     for part in parts:
         reasons |= part.reasons
-    for part in parts[1:]:
-        total += part.total
-        count += part.count
-    return Partial(np.concatenate([part.rows for part in parts]), reasons, total, count)
+    stack = Stack.merged([part.stack for part in parts])
+    return Partial(np.concatenate([part.rows for part in parts]), reasons, stack)
+
+
+def spread_of(rows: NDArray[np.void]) -> tuple[float, float]:
+    """Noise of a frame [adu], but for the noisiest, and the brightest stacked frame in units of the faintest.
+
+    Bright is a frame on which the stars are: clouds and exposure times make the ratio more than one.
+    """
+    stacked = rows[_stacked(rows)]
+    if len(stacked) == 0:
+        return 0.0, 1.0
+    noise = float(np.quantile(stacked["background_rms"], _NOISY))
+    return noise, float(stacked["brightness"].max() / stacked["brightness"].min())
+
+
+def _stacked(rows: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Frames that are part of the stack; a cloudy one is aligned at most."""
+    return np.asarray((rows["status"] == ALIGNED) & (rows["transparency"] >= CLOUDY))
 
 
 def _empty_rows(block: FrameBlock, plan: TrackingPlan) -> tuple[NDArray[np.void], NDArray[np.float64]]:
     rows = np.zeros(len(block), FRAME_ROW)
-    for name in ("affine", "residual", "fwhm", "background", "background_rms", "transparency"):
+    for name in ("affine", "residual", "fwhm", "background", "background_rms", "transparency", "brightness"):
         rows[name] = np.nan
     rows["position"] = plan.order.positions(block)
     return rows, plan.track.predict(rows["position"], block.meta["MJD"])
@@ -274,4 +290,4 @@ def _record(row: np.void, fix: _Fix, sky: Sky, exposure: float, plan: TrackingPl
     row["fwhm"] = FWHM_PER_SIGMA * np.median(np.sqrt(major * minor))
     ratio = float(np.median(fix.stars["flux"] / fix.reference["flux"]))
     longer = exposure / plan.exposure if exposure > 0 and plan.exposure > 0 else 1.0
-    row["transparency"] = ratio / longer
+    row["brightness"], row["transparency"] = ratio, ratio / longer

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numba
@@ -12,6 +14,41 @@ from numpy.typing import NDArray
 from opticam_dask.types import Affine, Image
 
 _HEADROOM_BITS = 62
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """What is kept of the frames at each pixel of the reference.
+
+    Integers and maxima: the order and grouping of the frames do not matter.
+
+    Parameters
+    ----------
+    total : ndarray of int64, shape (rows, columns)
+        Sum, in units of ``1 / scale`` counts.
+    count : ndarray of int32, shape (rows, columns)
+        Frames that contributed.
+    largest : ndarray of float32, shape (2, rows, columns) [adu]
+        The largest and the second largest contribution; minus infinity where there is none.
+    """
+
+    total: NDArray[np.int64]
+    count: NDArray[np.int32]
+    largest: NDArray[np.float32]
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int]) -> Stack:
+        """Stack of no frame."""
+        return cls(np.zeros(shape, np.int64), np.zeros(shape, np.int32), np.full((2, *shape), -np.inf, "f4"))
+
+    @classmethod
+    def merged(cls, parts: Sequence[Stack]) -> Stack:
+        """One stack of all the frames of several."""
+        first, *others = parts
+        merged = cls(first.total.copy(), first.count.copy(), first.largest.copy())
+        for other in others:
+            _merge(merged.total, merged.count, merged.largest, other.total, other.count, other.largest)
+        return merged
 
 
 def fixed_point_scale(limit: float, n_frames: int) -> float:
@@ -36,7 +73,21 @@ def _careful(image: Any, x0: int, y0: int, u: float, v: float) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def _add(image: Any, level: float, a: Any, scale: float, limit: float, total: Any, count: Any) -> None:
+def _merge(total: Any, count: Any, largest: Any, other: Any, number: Any, peaks: Any) -> None:
+    rows, columns = total.shape
+    for j in range(rows):
+        for i in range(columns):
+            total[j, i] += other[j, i]
+            count[j, i] += number[j, i]
+            first, second = largest[0, j, i], peaks[0, j, i]
+            largest[0, j, i] = max(first, second)
+            largest[1, j, i] = max(min(first, second), max(largest[1, j, i], peaks[1, j, i]))
+
+
+@numba.njit(cache=True, nogil=True)
+def _add(
+    image: Any, level: float, a: Any, scale: float, limit: float, total: Any, count: Any, largest: Any
+) -> None:
     ny, nx = image.shape
     rows, columns = total.shape
     for j in range(rows):
@@ -58,17 +109,23 @@ def _add(image: Any, level: float, a: Any, scale: float, limit: float, total: An
             if not np.isfinite(value) and (u == 0.0 or v == 0.0):
                 value = _careful(image, x0, y0, u, v)
             if np.isfinite(value):
-                value = min(max(value - level, -limit), limit)
-                total[j, i] += np.int64(np.rint(value * scale))
+                # float32, as the largest are kept: these can be taken out of the sum again to the last bit
+                kept = np.float32(min(max(value - level, -limit), limit))
+                total[j, i] += np.int64(np.rint(np.float64(kept) * scale))
                 count[j, i] += 1
+                if kept > largest[1, j, i]:
+                    if kept > largest[0, j, i]:
+                        largest[1, j, i] = largest[0, j, i]
+                        largest[0, j, i] = kept
+                    else:
+                        largest[1, j, i] = kept
 
 
 def add_frame(
     image: Image,
     level: float,
     affine: Affine,
-    total: NDArray[np.int64],
-    count: NDArray[np.int32],
+    stack: Stack,
     *,
     scale: float,
     limit: float,
@@ -83,21 +140,14 @@ def add_frame(
         Sky to subtract [adu].
     affine : ndarray, shape (2, 3)
         From the reference into the frame.
-    total : ndarray of int64, shape (rows, columns)
-        Sum, in units of ``1 / scale`` counts; changed in place.
-    count : ndarray of int32, shape (rows, columns)
-        Frames that contributed to each pixel; changed in place.
+    stack : Stack
+        Changed in place.
     scale, limit : float
         Fixed-point scale, see `fixed_point_scale`, and the largest value kept; the rest is clipped.
     """
-    _add(image, float(level), np.asarray(affine, np.float64), float(scale), float(limit), total, count)
-
-
-def mean_image(total: NDArray[np.int64], count: NDArray[np.int32], scale: float) -> NDArray[np.float64]:
-    """Mean of the frames [adu], rounded to float32 precision as it is stored; NaN where none contributed."""
-    mean = np.full(total.shape, np.nan)
-    np.divide(total, scale * count.astype(np.float64), out=mean, where=count > 0)
-    return mean.astype(np.float32).astype(np.float64)
+    affine = np.asarray(affine, np.float64)
+    into = stack.total, stack.count, stack.largest
+    _add(image, float(level), affine, float(scale), float(limit), *into)
 
 
 def fill_holes(image: NDArray[np.float64], fallback: float = 0.0) -> NDArray[np.float64]:
