@@ -113,7 +113,7 @@ def build_catalog(
     except CatalogError as error:
         raise CatalogError(f"camera {camera}: {error}") from error
     alignment = alignment_table(blocks, order, partial)
-    return CameraCatalog(camera, table, psf, stack, alignment, reference.scout.key, reference.lasting_hot)
+    return CameraCatalog(camera, table, psf, stack, alignment, reference.scout.key, reference.lasting)
 
 
 def _all_positions(blocks: Sequence[FrameBlock], order: FrameOrder) -> NDArray[np.int64]:

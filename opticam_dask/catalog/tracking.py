@@ -49,6 +49,7 @@ are than the reference frame's, which is the transparency times the ratio of exp
 _CENTROID_FLOOR = 0.02  # error of the best centroid [pixel]: no star outweighs all others
 _DETECTABLE = 8.0  # signal-to-noise ratio at which a star should be found again
 _NOISY = 0.9  # quantile of the frames' noise that stands for a noisy frame, not for a spoilt one
+_FAINT = 0.1  # quantile of the peaks of a star on all frames that stands for the faintest
 _WIDTHS = (0.5, 2.5)  # range of a star's width in units of the reference's
 
 
@@ -154,15 +155,18 @@ def merge_partials(parts: Sequence[Partial]) -> Partial:
 
 
 def spread_of(rows: NDArray[np.void]) -> tuple[float, float]:
-    """Noise of a frame [adu], but for the noisiest, and the brightest stacked frame in units of the faintest.
+    """Noise of a frame [adu], but for the noisiest, and the highest peaks of stars in units of the lowest.
 
-    Bright is a frame on which the stars are: clouds and exposure times make the ratio more than one.
+    Of the stacked frames; clouds, exposure times and seeing change a star's peak, its flux over its area.
+    The lowest decile stands for the lowest.
     """
     stacked = rows[_stacked(rows)]
     if len(stacked) == 0:
         return 0.0, 1.0
     noise = float(np.quantile(stacked["background_rms"], _NOISY))
-    return noise, float(stacked["brightness"].max() / stacked["brightness"].min())
+    good = (stacked["fwhm"] > 0) & (stacked["brightness"] > 0)
+    peaks = stacked["brightness"][good] / stacked["fwhm"][good] ** 2
+    return noise, float(peaks.max() / np.quantile(peaks, _FAINT)) if good.any() else 1.0
 
 
 def _stacked(rows: NDArray[np.void]) -> NDArray[np.bool_]:

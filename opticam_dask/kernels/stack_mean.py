@@ -14,6 +14,7 @@ RAY_SIGMAS = 6.0
 RAY_RATIO = 0.5
 """The more: this part of the brightest mean nearby, as seeing and jitter change a star's flanks so much."""
 _NEAR = 1.5  # how far "nearby" is, in units of the stars' sigma
+_LIGHT = 3.0  # only what exceeds the mean's noise this much is light of a star
 _LEAST_LEFT = 2  # frames at a pixel without the values left out: one alone could be the ray
 
 
@@ -24,8 +25,8 @@ def clean_mean(
 
     A value is an outlier if it exceeds the mean m of the smaller ones by more than ``RAY_SIGMAS`` times
     the noise of a frame plus a part of the brightest m within 1.5 sigma of the stars. That part is
-    ``RAY_RATIO``, more if some frames show all stars brighter than others do; so no star's light is left out,
-    whatever the seeing. A ray on top of a star stays unless it rivals the star.
+    ``RAY_RATIO``, more if some frames show all stars with higher peaks than others do; so stars keep their
+    light through clouds and changes of seeing. A ray on top of a star stays unless it rivals the star.
 
     Two values can be left out where four frames contributed, one where three did, none where fewer did: of
     one or two frames the rays stay. A third ray at one pixel stays too, divided by the number of frames.
@@ -37,9 +38,9 @@ def clean_mean(
     scale : float
         Fixed point of the sum, see `opticam_dask.kernels.stack.fixed_point_scale`.
     noise : float
-        Scatter of the sky of one frame [adu]; if not finite, nothing is left out.
+        Scatter of the sky of one frame [adu]; if infinite, nothing is left out.
     spread : float
-        Flux of the stars on the brightest frame in units of that on the faintest, 1 or more.
+        Peak of a star on the frame where it is highest, in units of where it is lowest; 1 or more.
     sigma : float
         Width of the stars [pixel].
 
@@ -53,8 +54,9 @@ def clean_mean(
     fixed = [np.rint(value * scale).astype(np.int64) for value in values]
     removable = np.clip(stack.count - _LEAST_LEFT, 0, 2)
     core = _mean(total - (removable >= 1) * fixed[0] - (removable >= 2) * fixed[1], number - removable, scale)
-    near = _brightest_near(np.nan_to_num(core), max(1, math.ceil(_NEAR * sigma)))
-    allowed = RAY_SIGMAS * noise + (RAY_RATIO + spread - 1.0) * np.maximum(near, 0.0)
+    light = np.maximum(np.nan_to_num(core) - _LIGHT * noise / np.sqrt(np.maximum(number, 1)), 0.0)
+    near = _brightest_near(light, max(1, math.ceil(_NEAR * sigma)))
+    allowed = RAY_SIGMAS * noise + (RAY_RATIO + spread - 1.0) * near
     both = (removable >= 2) & (values[1] - core > allowed)
     others = _mean(total - fixed[0], np.maximum(number - 1, 1), scale)
     first = both | ((removable >= 1) & (values[0] - others > allowed))
