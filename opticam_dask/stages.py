@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,7 +31,7 @@ from opticam_dask.tables.atomic import forget
 from opticam_dask.tables.digest import frames_digests, made_with, read_settings, record
 from opticam_dask.tables.export_csv import csv_path, export_camera
 from opticam_dask.tables.light_curves import BlockSummary, PhotometryPlan, align_blocks, measure_block
-from opticam_dask.tables.parts import existing_parts, part_path
+from opticam_dask.tables.parts import existing_parts, is_whole, part_path
 from opticam_dask.workspace import OutputTree, versions
 
 Run = Callable[[Any, str], list[Any]]
@@ -166,7 +165,7 @@ class PhotometryStage:
         return {
             **frames_digests(self.catalog_stage.frames),
             "background": _identity(self.catalog_stage.background),
-            "catalogs": {camera: _catalog_digest(catalog) for camera, catalog in self.catalogs.items()},
+            "catalogs": {camera: catalog.digest() for camera, catalog in self.catalogs.items()},
             "photometer": self.photometer.settings(),
         }
 
@@ -191,19 +190,25 @@ class PhotometryStage:
 
     def _tasks(self, catalog: CameraCatalog, rows: pd.DataFrame, say: Say) -> Any:
         """Lay out one task for each block of a camera whose part is missing."""
-        blocks = self._missing(blocks_of(rows), catalog.camera)
+        blocks = self._missing(blocks_of(rows), catalog.camera, say)
         if not blocks:
             say(f"{catalog.camera}: light curves '{self.label}' are complete.")
         aligned = align_blocks(blocks, catalog.alignment)
         return map_blocks_of_frames(measure_block, aligned, plan=self.plan(catalog))
 
-    def _missing(self, blocks: list[FrameBlock], camera: str) -> list[FrameBlock]:
-        """Blocks without a part; parts of another division into blocks are removed."""
+    def _missing(self, blocks: list[FrameBlock], camera: str, say: Say) -> list[FrameBlock]:
+        """Blocks without a whole part; damaged parts and those of another division are removed."""
         wanted = {block.key for block in blocks}
         have = {key for key in existing_parts(self.root) if key[1] == camera}
         for stale in have - wanted:
             part_path(self.root, stale).unlink()
-        return [block for block in blocks if block.key not in have]
+        damaged = {key for key in have & wanted if not is_whole(part_path(self.root, key))}
+        for key in damaged:
+            part_path(self.root, key).unlink()
+        if damaged:
+            first = part_path(self.root, min(damaged))
+            say(f"{camera}: parts damaged on disk, made again: {len(damaged)} (the first is {first})")
+        return [block for block in blocks if block.key not in have - damaged]
 
     def plan(self, catalog: CameraCatalog) -> PhotometryPlan:
         """Gather what every block of a camera is measured with."""
@@ -216,6 +221,7 @@ class PhotometryStage:
             photometer=by_value(self.photometer),
             background=background and by_value(background),
             box_size=default_box_size(catalog.stacked_image.shape[1], catalog.psf.semimajor_sigma),
+            hot=catalog.hot,
             provenance={**versions(), "label": self.label},
         )
 
@@ -263,6 +269,7 @@ def describe(catalog: CameraCatalog) -> str:
     status = catalog.alignment["status"].value_counts()
     lost = len(catalog.alignment) - int(status.get("aligned", 0))
     tail = f", {lost} not aligned" if lost else ""
+    tail += f", {len(catalog.hot)} hot pixels" if len(catalog.hot) else ""
     psf = catalog.psf
     return (
         f"{catalog.camera}: {len(catalog.table)} sources, {len(catalog.alignment)} frames{tail}, "
@@ -275,13 +282,6 @@ def _tell(camera: str, summaries: list[BlockSummary]) -> str:
     lines = [f"{camera}: {measured} of {rows} measurements have a flux"] if rows else []
     lines += [f"{camera}: unreadable: {reason}" for s in summaries for reason in s.unreadable]
     return "\n".join(lines)
-
-
-def _catalog_digest(catalog: CameraCatalog) -> str:
-    numbers = catalog.alignment[["a11", "a12", "a13", "a21", "a22", "a23", "fwhm"]].to_numpy(np.float64)
-    psf = np.array([catalog.psf.semimajor_sigma, catalog.psf.semiminor_sigma, catalog.psf.orientation])
-    content = b"".join(np.ascontiguousarray(a, np.float64).tobytes() for a in (catalog.xy, psf, numbers))
-    return f"{len(catalog.xy)} sources, {hashlib.sha256(content).hexdigest()[:16]}"
 
 
 def _identity(function: Callable[..., Any] | None) -> dict[str, str] | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,6 +109,9 @@ class CameraCatalog:
         Columns of `schema.ALIGNMENT_COLUMNS`, one row per accepted frame.
     reference_frame : tuple
         (night, camera, frame) of the frame whose pixels are the catalogue's coordinates.
+    hot : ndarray of int64
+        Flat indices of the pixels of the frames that are hot all through the sequence, sorted; photometry
+        leaves them out. Empty if fewer than three frames were looked at.
     """
 
     camera: str
@@ -116,11 +120,20 @@ class CameraCatalog:
     stacked_image: NDArray[np.float64]
     alignment: pd.DataFrame
     reference_frame: FrameKey
+    hot: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     @property
     def xy(self) -> XY:
         """Positions of the sources, shape (n, 2) [pixel]."""
         return np.column_stack([np.asarray(self.table[name], np.float64) for name in ("x", "y")])
+
+    def digest(self) -> str:
+        """Short text that changes with whatever photometry takes from the catalogue."""
+        numbers = self.alignment[["a11", "a12", "a13", "a21", "a22", "a23", "fwhm"]].to_numpy(np.float64)
+        psf = np.array([self.psf.semimajor_sigma, self.psf.semiminor_sigma, self.psf.orientation])
+        content = b"".join(np.ascontiguousarray(a, np.float64).tobytes() for a in (self.xy, psf, numbers))
+        content += np.ascontiguousarray(self.hot, "<i8").tobytes()
+        return f"{len(self.xy)} sources, {hashlib.sha256(content).hexdigest()[:16]}"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, CameraCatalog):

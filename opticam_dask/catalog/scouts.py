@@ -15,14 +15,15 @@ from opticam_dask.kernels.align import Match, match_stars
 from opticam_dask.kernels.background import as_pixels
 from opticam_dask.kernels.detect import detect_stars
 from opticam_dask.kernels.moments import axes_of, positions
-from opticam_dask.kernels.sky import Sky, sky_of
-from opticam_dask.kernels.transform import IDENTITY, TransformType, apply, centre_shift, inside
+from opticam_dask.kernels.sky import Sky, alone_without_others, sky_of
+from opticam_dask.kernels.transform import IDENTITY, TransformType, apply, centre_shift, inside, invert
 
 if TYPE_CHECKING:
     from opticam_dask.catalog.order import FrameOrder
     from opticam_dask.io.blocks import FrameBlock
 
 _STATIC_RADIUS = 0.3  # what stays this near to one place [pixel] does not move
+_FEWEST_FOR_HOT = 3  # frames to look at before a pixel is called hot in all of them
 _MOVED = 1.5  # stars that moved this much [pixel] tell themselves from what never moves
 
 
@@ -38,6 +39,7 @@ class Scout:
     peak: float
     stars: NDArray[np.void]
     isolated: NDArray[np.int64]
+    alone: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,13 +55,17 @@ class Reference:
     matches : tuple of (Scout, Match)
         The scouts that align, itself included; indices are into ``stars`` and ``Scout.stars``.
     hot : ndarray of int64
-        Flat indices of hot pixels.
+        Flat indices of hot pixels, sorted.
+    lasting : ndarray of int64
+        Those of them to rely on in all frames, whatever lies around; none if fewer than three frames were
+        looked at, in which noise could look like one.
     """
 
     scout: Scout
     stars: NDArray[np.void]
     matches: tuple[tuple[Scout, Match], ...]
     hot: NDArray[np.int64]
+    lasting: NDArray[np.int64]
 
     @property
     def sigma(self) -> float:
@@ -88,6 +94,7 @@ def scout_block(block: FrameBlock, order: FrameOrder) -> list[Scout]:
                 peak=float(np.max(image, where=np.isfinite(image), initial=0)),
                 stars=stars,
                 isolated=isolated,
+                alone=alone_without_others(image, sky, isolated),
             )
         )
     return scouts
@@ -105,18 +112,21 @@ def choose_reference(scouts: Sequence[Scout], shape: tuple[int, int], kind: Tran
         If no scout shows a star.
     """
     hot = _recurring([scout.isolated for scout in scouts])
+    enough = len(scouts) >= _FEWEST_FOR_HOT
+    lasting = _recurring([scout.alone for scout in scouts]) if enough else hot[:0]
     everything = {scout.position: np.ones(len(scout.stars), bool) for scout in scouts}
     static = _static(scouts)
     if any(flags.any() for flags in static.values()):
         moving = {position: ~flags for position, flags in static.items()}
         found = _best_reference(scouts, moving, shape, kind)
         if found is not None and _moved(found, scouts, shape):
-            places = [_pixels_around(s.stars[static[s.position]], shape) for s in scouts]
-            return _confirmed(*found, hot=np.union1d(hot, np.concatenate(places)), shape=shape)
+            spots = _hot_spots(found, scouts, static, shape)
+            hot, lasting = np.union1d(hot, spots), np.union1d(lasting, spots if enough else hot[:0])
+            return _confirmed(*found, hot, lasting, shape=shape)
     found = _best_reference(scouts, everything, shape, kind)
     if found is None:
         raise CatalogError(f"no star found in {len(scouts)} frames looked at")
-    return _confirmed(*found, hot=hot, shape=shape)
+    return _confirmed(*found, hot, lasting, shape=shape)
 
 
 Found = tuple[Scout, tuple[tuple[Scout, Match], ...]]
@@ -165,7 +175,12 @@ def _match_all(
 
 
 def _confirmed(
-    scout: Scout, matches: tuple[tuple[Scout, Match], ...], *, hot: NDArray[np.int64], shape: tuple[int, int]
+    scout: Scout,
+    matches: tuple[tuple[Scout, Match], ...],
+    hot: NDArray[np.int64],
+    lasting: NDArray[np.int64],
+    *,
+    shape: tuple[int, int],
 ) -> Reference:
     """Keep the reference's stars that half of the frames which should show them do show."""
     n = len(scout.stars)
@@ -180,7 +195,7 @@ def _confirmed(
     new = np.cumsum(good) - 1
     kept = [(s, m, good[m.reference]) for s, m in matches]
     renumbered = tuple((s, Match(m.affine, new[m.reference[k]], m.frame[k], m.residual)) for s, m, k in kept)
-    return Reference(scout, scout.stars[good], renumbered, hot)
+    return Reference(scout, scout.stars[good], renumbered, hot, lasting)
 
 
 def _recurring(lists: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
@@ -206,6 +221,22 @@ def _moved(found: Found, scouts: Sequence[Scout], shape: tuple[int, int]) -> boo
     others = [match for scout, match in found[1] if scout is not found[0] and len(match.frame) >= 3]
     shifts = [float(np.hypot(*centre_shift(match.affine, shape))) for match in others]
     return len(shifts) >= max(1, (len(scouts) - 1) / 2) and float(np.median(shifts)) > _MOVED
+
+
+def _hot_spots(
+    found: Found, scouts: Sequence[Scout], static: dict[int, NDArray[np.bool_]], shape: tuple[int, int]
+) -> NDArray[np.int64]:
+    """Pixels of what stays while the stars move; a star about which the field turns stays as well."""
+    affines = {scout.position: match.affine for scout, match in found[1]}
+    places = [np.empty(0, np.int64)]
+    for scout in scouts:
+        spots = scout.stars[static[scout.position]]
+        if len(spots) and scout.position in affines:
+            home = apply(invert(affines[scout.position]), positions(spots))
+            moved = [np.hypot(*(apply(affine, home) - positions(spots)).T) for affine in affines.values()]
+            spots = spots[np.median(moved, axis=0) > _MOVED]
+            places.append(_pixels_around(spots, shape))
+    return np.concatenate(places)
 
 
 def _pixels_around(stars: NDArray[np.void], shape: tuple[int, int]) -> NDArray[np.int64]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SUFFIX = "_catalog.ecsv"
+_HOT = "HOT"  # extension with the map of hot pixels, where there are any
 
 
 def save_catalogs(
@@ -110,7 +111,12 @@ def _save_stack(path: Path, catalog: CameraCatalog) -> None:
 
     header = fits.Header([("CAMERA", catalog.camera, "<arm>:<filter>"), ("BUNIT", "adu", "mean of frames")])
     plain = io.BytesIO()
-    fits.PrimaryHDU(catalog.stacked_image.astype(np.float32), header).writeto(plain)
+    hdus = fits.HDUList([fits.PrimaryHDU(catalog.stacked_image.astype(np.float32), header)])
+    if catalog.hot.size:
+        hot = np.zeros(catalog.stacked_image.shape, np.uint8)
+        hot.ravel()[catalog.hot] = 1
+        hdus.append(fits.ImageHDU(hot, name=_HOT))
+    hdus.writeto(plain)
     _replace(path, lambda p: p.write_bytes(gzip.compress(plain.getvalue(), 4, mtime=0)))
 
 
@@ -147,10 +153,14 @@ def _read_alignment(path: Path) -> pd.DataFrame:
     return typed({name: table[name].to_numpy() for name in table.column_names})
 
 
-def _read_stack(path: Path) -> NDArray[np.float64]:
+def _read_stack(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Stacked image and hot pixels; none of these where the map is missing."""
     from astropy.io import fits
 
-    return np.asarray(fits.getdata(path), np.float64)
+    with fits.open(path, memmap=False) as hdus:
+        stack = np.asarray(hdus[0].data, np.float64)
+        hot = np.flatnonzero(hdus[_HOT].data) if _HOT in hdus else np.empty(0)
+    return stack, hot.astype(np.int64)
 
 
 def _read_table(path: Path) -> Any:
@@ -168,11 +178,13 @@ def _load(root: Path, path: Path, alignment: pd.DataFrame) -> CameraCatalog:
     table.meta.clear()
     camera = str(meta["camera"])
     night, name, frame = meta["reference_frame"]
+    stack, hot = _guarded(_read_stack, stack_path(root, camera))
     return CameraCatalog(
         camera=camera,
         table=table,
         psf=PsfModel(**meta["psf"]),
-        stacked_image=_guarded(_read_stack, stack_path(root, camera)),
+        stacked_image=stack,
         alignment=alignment[alignment["camera"] == camera].reset_index(drop=True),
         reference_frame=(str(night), str(name), int(frame)),
+        hot=hot,
     )

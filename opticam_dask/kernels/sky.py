@@ -140,6 +140,27 @@ def isolated_pixels(image: Image, sky: Sky) -> NDArray[np.int64]:
     return np.unique(out[:n])
 
 
+def alone_without_others(image: Image, sky: Sky, isolated: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those of the isolated pixels that would stand out alone if the others were bad.
+
+    Beside a bright hot pixel, a pixel of a star passes for the second of a pair; the star's light around it
+    tells it from a hot one.
+
+    Parameters
+    ----------
+    image : ndarray, shape (ny, nx) [adu]
+        uint16, float32 or float64; NaN marks a bad pixel.
+    sky : Sky
+        Sky of the image.
+    isolated : ndarray of int64
+        Flat indices from `isolated_pixels`.
+    """
+    clean, width, values = without(image, isolated), image.shape[1], image.ravel()
+    surround = [_surround(clean, i % width, i // width, i % width, i // width, sky.level) for i in isolated]
+    core = values[isolated].astype(np.float64) - sky.level
+    return isolated[np.asarray(surround, np.float64) < ISOLATED_RATIO * core]
+
+
 def without(image: Image, bad: NDArray[np.int64]) -> Image:
     """Copy of an image with the pixels of flat indices ``bad`` replaced by NaN; the image itself if none."""
     if bad.size == 0:

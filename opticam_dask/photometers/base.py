@@ -12,6 +12,8 @@ import numpy as np
 from opticam_dask.errors import InputError
 from opticam_dask.kernels.background import as_pixels, default_box_size
 from opticam_dask.kernels.centroid import claim_winners, has_neighbour, recentre
+from opticam_dask.kernels.hot import any_near, repaired
+from opticam_dask.kernels.sky import without
 from opticam_dask.photometers.estimator import takes_error
 from opticam_dask.photometers.local_background import DefaultLocalBackground
 from opticam_dask.photometers.sky import AnnulusSky, EstimatorSky, MapSky, MeshSky, ellipse_of
@@ -32,10 +34,15 @@ MIN_SIGNAL_TO_NOISE = 3.0
 """A star must stand out by this much from the sky, through a filter matched to the PSF, to be found."""
 
 
+_SIGHT = 12.0
+"""Pixels within this many standard deviations of a source can bear on it: profile, annulus, and room."""
+
+
 class _Frame(NamedTuple):
-    """One frame and what is known of it."""
+    """One frame and what is known of it; ``shown`` is what functions of the user's get to see."""
 
     image: Image
+    shown: Image
     psf: PsfModel
     gain: float
     saturation: float
@@ -118,6 +125,7 @@ class BasePhotometer(ABC):
         saturation: float = math.nan,
         background: Callable[[Image], Any] | None = None,
         box_size: int | None = None,
+        hot: NDArray[np.int64] | None = None,
     ) -> NDArray[np.void]:
         """Measure sources in one frame.
 
@@ -138,6 +146,9 @@ class BasePhotometer(ABC):
             local background estimator. Default: the mesh kernel.
         box_size : int, optional
             Box of the mesh [pixel]. Default: `kernels.background.default_box_size`.
+        hot : ndarray of int64, optional
+            Flat indices of pixels to count as bad. Functions of the user's for the background need not know
+            of bad pixels: they see the median of the pixels around instead.
 
         Returns
         -------
@@ -147,13 +158,14 @@ class BasePhotometer(ABC):
         Raises
         ------
         InputError
-            If the frame, the positions or the gain are not what they should be.
+            If the frame, the positions, the gain or the hot pixels are not what they should be.
         """
         image, xy = as_pixels(image), np.asarray(xy, dtype=float)
         if xy.ndim != 2 or xy.shape[1] != 2 or not 0 < gain < math.inf:
             raise InputError(f"photometry needs positions (n, 2), not {xy.shape}, and a gain > 0, not {gain}")
         box_size = box_size or default_box_size(image.shape[1], psf.semimajor_sigma)
-        frame = _Frame(image, psf, gain, saturation, background, box_size)
+        image, shown = self._without_hot(image, xy, psf, _checked_hot(hot, image), background)
+        frame = _Frame(image, shown, psf, gain, saturation, background, box_size)
         result = _empty_result(xy, image.shape, forced=self.forced)
         rows = np.flatnonzero((result["flags"] & int(Flag.NOT_ALIGNED | Flag.EDGE)) == 0)
         if rows.size:
@@ -163,15 +175,39 @@ class BasePhotometer(ABC):
         _flag_blends(result, self.reach(psf))
         return result
 
+    def _without_hot(
+        self, image: Image, xy: XY, psf: PsfModel, hot: NDArray[np.int64], background: Any
+    ) -> tuple[Image, Image]:
+        """Image with hot pixels as NaN, and one for functions of the user's with them filled.
+
+        A frame is copied only if that can change a number: a local annulus sees only what is near.
+        """
+        estimator = self.local_background_estimator
+        of_user = background is not None if estimator is None else not _has_kernel(estimator)
+        local = estimator is not None and not of_user
+        if hot.size == 0 or (local and not any_near(hot, image.shape[1], xy, self._sight(psf))):
+            return image, image
+        return without(image, hot), repaired(image, hot) if of_user else image
+
+    def _sight(self, psf: PsfModel) -> float:
+        """Distance from a predicted place within which pixels can bear on a source [pixel]."""
+        scale = max(_SIGHT, getattr(self.local_background_estimator, "r_out_scale", 0.0))
+        matching = 0.0 if self.forced else self._tolerance(psf)
+        return max(scale * psf.semimajor_sigma, self.reach(psf).semimajor) + matching + 2.0
+
+    def _tolerance(self, psf: PsfModel) -> float:
+        """Farthest that a source may be found from its predicted place [pixel]."""
+        return self.source_matching_tolerance * math.hypot(psf.semimajor_sigma, psf.semiminor_sigma)
+
     def _sky(self, frame: _Frame) -> Sky:
         estimator = self.local_background_estimator
         if estimator is None:
             if frame.background is None:
                 return MeshSky(frame.image, frame.box_size)
-            return MapSky(frame.image, frame.psf, frame.background)
-        if type(estimator) is DefaultLocalBackground and estimator.kernel_rule() is not None:
+            return MapSky(frame.shown, frame.psf, frame.background)
+        if _has_kernel(estimator):
             return AnnulusSky(frame.image, frame.psf, estimator)
-        return EstimatorSky(frame.image, frame.psf, estimator, gain=frame.gain, box_size=frame.box_size)
+        return EstimatorSky(frame.shown, frame.psf, estimator, gain=frame.gain, box_size=frame.box_size)
 
     def _places(self, frame: _Frame, xy: XY, sky: Sky) -> tuple[XY, NDArray[np.bool_]]:
         """Where to measure, and which sources were not found (those stay at their predicted places)."""
@@ -180,8 +216,7 @@ class BasePhotometer(ABC):
         image, psf = frame.image, frame.psf
         guide = AnnulusSky(image, psf, DefaultLocalBackground()) if isinstance(sky, EstimatorSky) else sky
         level, scatter, _ = guide.at(xy)[0]
-        tolerance = self.source_matching_tolerance * math.hypot(psf.semimajor_sigma, psf.semiminor_sigma)
-        found = recentre(image, xy, ellipse_of(psf), level, scatter, tolerance)
+        found = recentre(image, xy, ellipse_of(psf), level, scatter, self._tolerance(psf))
         seen = (found.signal_to_noise >= MIN_SIGNAL_TO_NOISE) & _on_frame(found.xy, image.shape)
         claims = np.where(seen[:, None], found.xy, np.nan)
         keeps = claim_winners(claims, np.hypot(*(claims - xy).T), psf.semiminor_sigma)
@@ -209,6 +244,18 @@ class BasePhotometer(ABC):
         result["bkg"][rows], result["bkg_err"][rows] = under.level, under.scatter
         result["x"][rows], result["y"][rows] = place.T
         result["flags"][rows] |= flags.astype(np.int32)
+
+
+def _has_kernel(estimator: Any) -> bool:
+    """Whether the compiled annulus gives the numbers of a local background estimator."""
+    return type(estimator) is DefaultLocalBackground and estimator.kernel_rule() is not None
+
+
+def _checked_hot(hot: Any, image: Image) -> NDArray[np.int64]:
+    hot = np.empty(0, np.int64) if hot is None else np.asarray(hot)
+    if hot.size and (hot.ndim != 1 or hot.dtype.kind not in "iu" or hot.min() < 0 or hot.max() >= image.size):
+        raise InputError(f"hot pixels are flat indices of a frame of shape {image.shape}")
+    return np.asarray(hot, np.int64)
 
 
 def _empty_result(xy: XY, shape: tuple[int, ...], *, forced: bool) -> NDArray[np.void]:

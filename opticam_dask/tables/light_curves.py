@@ -38,6 +38,7 @@ class Measures(Protocol):
         saturation: float,
         background: Any,
         box_size: int,
+        hot: NDArray[np.int64],
     ) -> NDArray[Any]:
         """One record of `schema.MEASUREMENT` per source."""
         ...
@@ -70,7 +71,7 @@ class AlignedBlock:
 
 @dataclass(frozen=True, eq=False)
 class PhotometryPlan:
-    """What is the same for every block of a camera: sources, PSF, photometer, and where the rows go."""
+    """What is the same for every block of a camera: sources, PSF, hot pixels, photometer, where rows go."""
 
     root: Path
     xy: XY
@@ -79,6 +80,7 @@ class PhotometryPlan:
     photometer: Shipped
     background: Any
     box_size: int
+    hot: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     provenance: dict[str, str] = field(default_factory=dict)
 
 
@@ -157,6 +159,7 @@ def _measure_frame(
         saturation=float(meta["saturation"]),
         background=plan.background,
         box_size=plan.box_size,
+        hot=plan.hot,
     )
 
 

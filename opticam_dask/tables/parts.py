@@ -64,6 +64,14 @@ def existing_parts(root: str | Path) -> set[PartKey]:
     return {key for key in keys if key is not None}
 
 
+def is_whole(path: Path) -> bool:
+    """Whether a part holds rows; only its footer is read, which a truncated or damaged file lacks."""
+    try:
+        return bool(pq.read_metadata(path).num_rows > 0)
+    except (OSError, pa.ArrowException):
+        return False
+
+
 def write_part(
     table: pa.Table, root: str | Path, key: PartKey, provenance: Mapping[str, str] | None = None
 ) -> Path:

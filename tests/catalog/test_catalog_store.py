@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy.io import fits
@@ -67,3 +69,18 @@ def test_damage_is_named(tmp_path):
 def test_a_hostile_camera_name_stays_inside(tmp_path):
     assert catalog_path(tmp_path, "1:../../x").resolve().parent == (tmp_path / "cat").resolve()
     assert stack_path(tmp_path, "../../x").resolve().is_relative_to(tmp_path.resolve())
+
+
+def test_hot_pixels_are_kept_and_files_without_them_are_read(tmp_path):
+    hot = np.array([0, 5, 13 * 17 - 1])
+    with_map, plain = replace(catalog(), hot=hot), catalog("2:r", 1)
+    assert with_map != catalog()
+    save_catalogs(tmp_path, [with_map, plain])
+    loaded = load_catalogs(tmp_path)
+    assert loaded == {"1:g": with_map, "2:r": plain}
+    assert [loaded[camera].hot.dtype for camera in loaded] == [np.int64, np.int64]
+    with fits.open(stack_path(tmp_path, "1:g")) as hdus:
+        assert hdus["HOT"].data.dtype == np.uint8
+        assert hdus["HOT"].data.sum() == 3
+    with fits.open(stack_path(tmp_path, "2:r")) as hdus:
+        assert len(hdus) == 1
