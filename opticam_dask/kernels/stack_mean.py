@@ -15,6 +15,7 @@ RAY_RATIO = 0.5
 """The more: this part of the brightest mean nearby, as seeing and jitter change a star's flanks so much."""
 _NEAR = 1.5  # how far "nearby" is, in units of the stars' sigma
 _LIGHT = 3.0  # only what exceeds the mean's noise this much is light of a star
+_STRIP = 256  # rows worked on at a time, which bounds the memory
 _LEAST_LEFT = 2  # frames at a pixel without the values left out: one alone could be the ray
 
 
@@ -49,21 +50,32 @@ def clean_mean(
     ndarray of float64, shape (rows, columns) [adu]
         Rounded to float32 precision, as it is stored; NaN where no frame contributed.
     """
+    reach, rows = max(1, math.ceil(_NEAR * sigma)), len(stack.count)
+    mean = np.empty(stack.count.shape)
+    for start in range(0, rows, _STRIP):
+        low = max(0, start - reach)
+        strip = np.s_[..., low : start + _STRIP + reach, :]
+        part = Stack(stack.total[strip], stack.count[strip], stack.largest[strip])
+        clean = _clean(part, scale, noise, RAY_RATIO + spread - 1.0, reach)
+        mean[start : start + _STRIP] = clean[start - low :][:_STRIP]
+    return mean.astype(np.float32).astype(np.float64)
+
+
+def _clean(stack: Stack, scale: float, noise: float, ratio: float, reach: int) -> NDArray[np.float64]:
     total, number = stack.total.copy(), stack.count.copy()
     values = [np.where(np.isfinite(value), value, 0.0).astype(np.float64) for value in stack.largest]
     fixed = [np.rint(value * scale).astype(np.int64) for value in values]
     removable = np.clip(stack.count - _LEAST_LEFT, 0, 2)
     core = _mean(total - (removable >= 1) * fixed[0] - (removable >= 2) * fixed[1], number - removable, scale)
     light = np.maximum(np.nan_to_num(core) - _LIGHT * noise / np.sqrt(np.maximum(number, 1)), 0.0)
-    near = _brightest_near(light, max(1, math.ceil(_NEAR * sigma)))
-    allowed = RAY_SIGMAS * noise + (RAY_RATIO + spread - 1.0) * near
+    allowed = RAY_SIGMAS * noise + ratio * _brightest_near(light, reach)
     both = (removable >= 2) & (values[1] - core > allowed)
     others = _mean(total - fixed[0], np.maximum(number - 1, 1), scale)
     first = both | ((removable >= 1) & (values[0] - others > allowed))
     for outlier, value in ((first, fixed[0]), (both, fixed[1])):
         total -= outlier * value
         number -= outlier
-    return _mean(total, number, scale).astype(np.float32).astype(np.float64)
+    return _mean(total, number, scale)
 
 
 def _mean(total: NDArray[np.int64], number: NDArray[np.int32], scale: float) -> NDArray[np.float64]:

@@ -97,6 +97,16 @@ def test_stars_keep_their_flux(name, sigmas):
         assert np.nansum(clean[box]) == pytest.approx(np.nansum(plain[box]), rel=5e-4)
 
 
+def test_strips_leave_no_trace(monkeypatch):
+    images = skies(6)
+    for image, row in zip(images, (2, 9, 10, 11, 12, 30), strict=True):
+        image[row : row + 3, 5:20] += 3000 * np.arange(15)
+        image += star(image.shape, 18.2, 10.4, 1e5, 1.5, 1.5)
+    whole = mean(stacked(images))
+    monkeypatch.setattr("opticam_dask.kernels.stack_mean._STRIP", 3)
+    np.testing.assert_array_equal(mean(stacked(images)), whole)
+
+
 def test_a_cloudy_night_keeps_the_light_of_its_clear_frames():
     clear, images = np.array([0.35, 0.4, 1.1, 0.35, 0.4, 0.35]), skies(6)
     for image, transparency in zip(images, clear, strict=True):
