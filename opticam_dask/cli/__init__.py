@@ -37,18 +37,19 @@ class LazyGroup(click.Group):
         return command
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+EPILOG = """\b
+Start here:
+  opticam-dask demo                     simulate a night, reduce it, draw a light curve
+  opticam-dask scan DATA                what is in this folder, and what is wrong with it
+  opticam-dask reduce DATA OUT          catalogues and light curves
+  opticam-dask light-curve OUT --source 2 --plot star.png
+"""
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("opticam-dask"), prog_name="opticam-dask")
 def group() -> None:
-    r"""Turn nights of multi-camera CCD frames into calibrated light curves.
-
-    \b
-    Start here:
-      opticam-dask demo                     simulate a night, reduce it, draw a light curve
-      opticam-dask scan DATA                what is in this folder, and what is wrong with it
-      opticam-dask reduce DATA OUT          catalogues and light curves
-      opticam-dask light-curve OUT --source 2 --plot star.png
-    """
+    """Turn nights of multi-camera CCD frames into calibrated light curves."""
 
 
 def main() -> None:

@@ -8,21 +8,22 @@ import click
 
 from opticam_dask.cli.options import cluster_options, config_option
 
+EPILOG = """\b
+Example:
+  opticam-dask demo demo --frames 200
+"""
 
-@click.command("demo")
+
+@click.command("demo", epilog=EPILOG)
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False), default=Path("demo"))
 @click.option("--frames", type=click.IntRange(min=3), default=120, show_default=True, help="Per camera.")
 @click.option("--seed", type=int, default=7, show_default=True)
 @cluster_options
 @config_option
 def command(out: Path, frames: int, seed: int, cluster: str | None, workers: int | None) -> None:
-    r"""Simulate a night of three cameras, reduce it on a dask cluster, and draw a variable star.
+    """Simulate a night of three cameras, reduce it on a dask cluster, and draw a variable star.
 
     Everything goes to OUT (default: demo): frames in OUT/data, results in OUT/reduced.
-
-    \b
-    Example:
-      opticam-dask demo demo --frames 200
     """
     from opticam_dask.demo import run_demo
 

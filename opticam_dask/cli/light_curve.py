@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@click.command("light-curve")
+EPILOG = """\b
+Example:
+  opticam-dask light-curve out --source 2 --camera 1:g --plot star.png
+"""
+
+
+@click.command("light-curve", epilog=EPILOG)
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--source", type=int, required=True, help="Source ID, from 1, brightest first.")
 @click.option("--camera", multiple=True, help="Camera, such as 1:g; may be repeated [all].")
@@ -30,12 +36,7 @@ if TYPE_CHECKING:
 def command(
     out: Path, source: int, camera: tuple[str, ...], label: str | None, csv: Path | None, plot: Path | None
 ) -> None:
-    r"""Print, save or draw the light curve of one source over all nights in OUT.
-
-    \b
-    Example:
-      opticam-dask light-curve out --source 2 --camera 1:g --plot star.png
-    """
+    """Print, save or draw the light curve of one source over all nights in OUT."""
     from opticam_dask.tables.store import cameras, find_dataset, light_curve
 
     chosen = camera or tuple(cameras(find_dataset(out, label)))

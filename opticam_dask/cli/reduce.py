@@ -13,11 +13,21 @@ if TYPE_CHECKING:
     from opticam_dask.photometers.base import BasePhotometer
 
 
-@click.command("reduce")
+EPILOG = """\b
+Example:
+  opticam-dask reduce night1 out --target '05:34:31.9 +22:00:52'
+"""
+
+
+@click.command("reduce", epilog=EPILOG)
 @click.argument("data", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 @click.option(
-    "--photometer", type=click.Choice(["optimal", "aperture"]), default="optimal", show_default=True
+    "--photometer",
+    type=click.Choice(["optimal", "aperture"]),
+    default="optimal",
+    show_default=True,
+    help="Weigh pixels by the profile, or sum an aperture one FWHM in radius.",
 )
 @click.option(
     "--background",
@@ -30,7 +40,11 @@ if TYPE_CHECKING:
 @click.option("--threshold", type=float, default=5.0, show_default=True, help="Detection threshold [sigma].")
 @click.option("--max-sources", type=int, default=15, show_default=True, help="Brightest sources to keep.")
 @click.option(
-    "--transform", type=click.Choice(["affine", "translation"]), default="affine", show_default=True
+    "--transform",
+    type=click.Choice(["affine", "translation"]),
+    default="affine",
+    show_default=True,
+    help="What aligns frames: shift, rotation and scale, or a shift alone (works with one star).",
 )
 @click.option("--csv/--no-csv", default=True, show_default=True, help="Write one CSV file per source too.")
 @click.option("--overwrite", is_flag=True, help="Replace results made with other settings.")
@@ -38,13 +52,9 @@ if TYPE_CHECKING:
 @instrument_options
 @config_option
 def command(data: Path, out: Path, **options: Any) -> None:
-    r"""Reduce the frames in DATA to catalogues and light curves in OUT.
+    """Reduce the frames in DATA to catalogues and light curves in OUT.
 
     A second run of the same command does only what is missing.
-
-    \b
-    Example:
-      opticam-dask reduce night1 out --target '05:34:31.9 +22:00:52'
     """
     from opticam_dask.reducer import Reducer
 

@@ -11,8 +11,13 @@ from tqdm import tqdm
 
 from opticam_dask.cli.options import cluster_options, config_option, instrument_from, instrument_options
 
+EPILOG = """\b
+Example:
+  opticam-dask scan night1 --out out
+"""
 
-@click.command("scan")
+
+@click.command("scan", epilog=EPILOG)
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Keep frames.parquet there.")
 @click.option("--check", is_flag=True, help="Also say, keyword by keyword, what the first file gives.")
@@ -20,13 +25,9 @@ from opticam_dask.cli.options import cluster_options, config_option, instrument_
 @instrument_options
 @config_option
 def command(data: Path, out: Path | None, check: bool, instrument_name: str, **options: Any) -> None:
-    r"""Say what is in a folder of frames, and what is wrong with it. Reads headers only.
+    """Say what is in a folder of frames, and what is wrong with it. Reads headers only.
 
     DATA is a folder, a file, or a quoted glob such as 'night/*.fits.gz'.
-
-    \b
-    Example:
-      opticam-dask scan night1 --out out
     """
     from opticam_dask.io.scan_report import scan_report
     from opticam_dask.observation import check_data

@@ -11,8 +11,15 @@ import click
 from opticam_dask.cli.options import config_option
 from opticam_dask.errors import InputError
 
+EPILOG = """\b
+Examples:
+  opticam-dask simulate night1 --frames 300 --stars 60 --set semimajor_sigma=4.0 --set semiminor_sigma=2.5
+  opticam-dask simulate night2 --set 'cameras=[{filter="g", cadence_s=2.0}, "r"]' --compression fz
+  opticam-dask simulate night3 --set 'clouds=[{start=40, stop=60, extinction_mag=1.0}]'
+"""
 
-@click.command("simulate")
+
+@click.command("simulate", epilog=EPILOG)
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--frames", "n_frames", type=click.IntRange(min=1), help="Frames per camera [100].")
 @click.option("--stars", "n_stars", type=click.IntRange(min=0), help="Number of stars [20].")
@@ -42,18 +49,12 @@ def command(
     overwrite: bool,
     **options: Any,
 ) -> None:
-    r"""Simulate a night of several cameras into OUT, with a table of the true positions and fluxes.
+    """Simulate a night of several cameras into OUT, with a table of the true positions and fluxes.
 
     The same seed gives the same files, whatever the number of workers. Every parameter of the scene can be
     given with --set or in a file: PSF width, ellipticity and angle (semimajor_sigma, semiminor_sigma,
     orientation), drift_px_per_hour, rotation_deg_per_hour, seeing_change, clouds, hot_pixels, cosmic_rays,
     saturation, sky_gradient, cameras with their own cadence, and more: see `opticam_dask.Scene`.
-
-    \b
-    Examples:
-      opticam-dask simulate night1 --frames 300 --stars 60 --set semimajor_sigma=4.0 --set semiminor_sigma=2.5
-      opticam-dask simulate night2 --set 'cameras=[{filter="g", cadence_s=2.0}, "r"]' --compression fz
-      opticam-dask simulate night3 --set 'clouds=[{start=40, stop=60, extinction_mag=1.0}]'
     """
     from opticam_dask.simulate import Scene
     from opticam_dask.simulate.progress import simulate_with_bar
