@@ -203,3 +203,10 @@ def test_scan_on_a_cluster_says_the_same(opticam: Any, tmp_path: Path) -> None:
     there = opticam("scan", night, "--cluster", "threads")[1]
     assert "50 1:g images" in here
     assert there == here
+
+
+def test_examples_keep_their_lines(opticam: Any) -> None:
+    said = opticam("simulate", "--help")[1]
+    examples = [line for line in said.splitlines() if line.strip().startswith("opticam-dask simulate night")]
+    assert len(examples) == 3
+    assert "\\b" not in said
