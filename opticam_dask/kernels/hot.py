@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numba
 import numpy as np
 
+from opticam_dask.kernels.sky import without
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -43,7 +45,7 @@ def _any_near(hot: Any, width: int, xy: Any, reach: float) -> bool:
 
 
 def repaired(image: Image, hot: NDArray[np.int64]) -> Image:
-    """Copy of an image with each hot pixel replaced by the median of the good pixels around it.
+    """Copy of an image with each hot pixel replaced by the (lower) median of the good pixels around it.
 
     Parameters
     ----------
@@ -55,18 +57,20 @@ def repaired(image: Image, hot: NDArray[np.int64]) -> Image:
     Returns
     -------
     ndarray
-        Of the image's type, whole numbers for integers; a hot pixel with no good pixel around stays as it
-        is. The image itself if nothing is hot.
+        Of the image's type; a hot pixel with no good pixel around stays as it is. The image itself if
+        nothing is hot.
     """
     if hot.size == 0:
         return image
-    bad = np.zeros(image.shape, dtype=bool)
-    bad.ravel()[hot] = True
-    copy = image.copy()
-    for y, x in zip(*np.divmod(hot, image.shape[1]), strict=True):
-        box = np.s_[max(0, y - _SURROUND) : y + _SURROUND + 1, max(0, x - _SURROUND) : x + _SURROUND + 1]
-        values = image[box][~bad[box]]
-        values = values[np.isfinite(values)]
-        if values.size:
-            copy[y, x] = np.median(values)
+    y, x = np.divmod(hot, image.shape[1])
+    around = np.arange(-_SURROUND, _SURROUND + 1)
+    good = np.pad(without(image, hot).astype(np.float64), _SURROUND, constant_values=np.nan)
+    good[~np.isfinite(good)] = np.nan
+    rows, columns = np.broadcast_arrays(around[:, None], around[None, :])
+    boxes = np.sort(good[y[:, None] + rows.ravel() + _SURROUND, x[:, None] + columns.ravel() + _SURROUND])
+    count = np.isfinite(boxes).sum(axis=1)
+    copy, some = image.copy(), count > 0
+    # sorted, NaN comes last: the lower of the middle two is a value that a pixel has
+    median = boxes[np.arange(len(boxes)), np.maximum(count - 1, 0) // 2]
+    copy.ravel()[hot[some]] = median[some].astype(image.dtype)
     return copy
