@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from opticam_dask.catalog.alignment import unaligned_table
 from opticam_dask.catalog.build import AlignmentConfig, CameraCatalog, build_catalog
 from opticam_dask.catalog.finder import DefaultFinder
 from opticam_dask.catalog.store import load_catalogs, save_catalogs
@@ -73,8 +74,10 @@ class CatalogStage:
             return load_catalogs(self.tree.root)
         forget(self.tree.cat, first=self._recorded)
         self.tree.alignment.unlink(missing_ok=True)
-        catalogs = self._build(config, run, say)
-        save_catalogs(self.tree.root, catalogs)
+        catalogs, reasons = self._build(config, run, say)
+        frames = self.cameras()
+        lost = [unaligned_table(frames[camera], reason) for camera, reason in reasons.items()]
+        save_catalogs(self.tree.root, catalogs, lost)
         figure = catalogs_figure({c: (k.stacked_image, k.xy, k.psf) for c, k in catalogs.items()})
         save_figure(figure, self.tree.cat / "catalogs.pdf")
         # Last: where the settings stand, every camera has its catalogue.
@@ -102,9 +105,12 @@ class CatalogStage:
             return {}
         return load_catalogs(self.tree.root)
 
-    def _build(self, config: AlignmentConfig, run: Run, say: Say) -> dict[str, CameraCatalog]:
+    def _build(
+        self, config: AlignmentConfig, run: Run, say: Say
+    ) -> tuple[dict[str, CameraCatalog], dict[str, str]]:
+        """Make the catalogues, and say why a camera has none."""
         catalogs: dict[str, CameraCatalog] = {}
-        reasons: list[str] = []
+        reasons: dict[str, str] = {}
         pending = _at_once(
             {
                 camera: partial(self._build_camera, rows, config, run)
@@ -115,14 +121,14 @@ class CatalogStage:
             try:
                 catalogs[camera] = future.result()
             except CatalogError as error:
-                reasons.append(f"no catalogue: {error}")
-                say(reasons[-1])
+                reasons[camera] = f"no catalogue: {error}"
+                say(reasons[camera])
                 continue
             say(describe(catalogs[camera]))
         if not catalogs:
             more = f"; {len(reasons) - 1} more in {self.tree.log}" if len(reasons) > 1 else ""
-            raise CatalogError(f"{self.tree.root}: {reasons[0]}{more}")
-        return catalogs
+            raise CatalogError(f"{self.tree.root}: {next(iter(reasons.values()))}{more}")
+        return catalogs, reasons
 
     def _build_camera(self, rows: pd.DataFrame, config: AlignmentConfig, run: Run) -> CameraCatalog:
         width = int(rows["shape"].iloc[0].split("x")[1])

@@ -46,6 +46,25 @@ def alignment_table(blocks: Sequence[FrameBlock], order: FrameOrder, partial: Pa
     return typed(columns)
 
 
+def unaligned_table(frames: pd.DataFrame, reason: str) -> pd.DataFrame:
+    """Table of a camera that gives no catalogue: every frame a row with status ``failed`` and the reason.
+
+    Parameters
+    ----------
+    frames : DataFrame
+        Accepted frames of one camera.
+    reason : str
+        Why there is no catalogue.
+    """
+    rows = frames.sort_values(["night", "frame"])
+    columns = {name: rows[name].to_numpy() for name in ("night", "camera", "frame", "MJD")}
+    columns |= {name: np.full(len(rows), np.nan) for name in (*AFFINE_COLUMNS, *_MEASURED)}
+    columns["n_matched"] = np.zeros(len(rows), np.int32)
+    columns["status"] = np.full(len(rows), "failed", dtype=object)
+    columns["reason"] = np.full(len(rows), reason, dtype=object)
+    return typed(columns)
+
+
 _MEASURED = ("n_matched", "residual", "fwhm", "background", "background_rms", "transparency")
 
 

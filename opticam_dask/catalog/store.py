@@ -27,7 +27,9 @@ _HOT = "HOT"  # extension with the map of hot pixels, where there are any
 
 
 def save_catalogs(
-    out_directory: Path | str, catalogs: Mapping[str, CameraCatalog] | Iterable[CameraCatalog]
+    out_directory: Path | str,
+    catalogs: Mapping[str, CameraCatalog] | Iterable[CameraCatalog],
+    unaligned: Iterable[pd.DataFrame] = (),
 ) -> None:
     """Write catalogues: ``cat/<camera>_catalog.ecsv``, ``cat/stacked_images`` and ``alignment.parquet``.
 
@@ -40,11 +42,14 @@ def save_catalogs(
         The output directory.
     catalogs : mapping or iterable
         Catalogues; keys of a mapping are not used.
+    unaligned : iterable of DataFrame
+        Alignment rows of cameras that gave no catalogue.
     """
     root = Path(out_directory)
     found = list(catalogs.values() if isinstance(catalogs, Mapping) else catalogs)
     (root / "cat" / "stacked_images").mkdir(parents=True, exist_ok=True)
-    _save_alignment(root / "alignment.parquet", found)
+    tables = [*(catalog.alignment for catalog in found), *unaligned]
+    _save_alignment(root / "alignment.parquet", tables)
     for catalog in found:
         _save_stack(stack_path(root, catalog.camera), catalog)
         _save_table(catalog_path(root, catalog.camera), catalog)
@@ -120,15 +125,15 @@ def _save_stack(path: Path, catalog: CameraCatalog) -> None:
     _replace(path, lambda p: p.write_bytes(gzip.compress(plain.getvalue(), 4, mtime=0)))
 
 
-def _save_alignment(path: Path, catalogs: list[CameraCatalog]) -> None:
+def _save_alignment(path: Path, tables: list[pd.DataFrame]) -> None:
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    frames = [catalog.alignment for catalog in catalogs]
+    frames = [table for table in tables if len(table)]
     if path.exists():
         old = _guarded(_read_alignment, path)
-        frames.append(old[~old["camera"].isin([catalog.camera for catalog in catalogs])])
+        frames.append(old[~old["camera"].isin([str(table["camera"].iloc[0]) for table in frames])])
     frames = [frame for frame in frames if len(frame)]
     if not frames:
         return

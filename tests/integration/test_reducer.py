@@ -257,3 +257,24 @@ def test_only_missing_csv_files_are_written_again(night: Path, tmp_path: Path) -
 def test_no_processor_is_refused(night: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="number_of_processors"):
         reducer(night, tmp_path, number_of_processors=0)
+
+
+def test_a_camera_without_stars_keeps_its_rows(night: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in night.glob("*.fit*"):
+        os.link(path, data / path.name)
+    dark = opticam.Scene(n_frames=4, shape=(131, 149), n_stars=0, cameras=(CameraSetup(filter="i"),), seed=4)
+    opticam.simulate_night(dark, tmp_path / "dark")
+    for path in (tmp_path / "dark").glob("*.fit*"):
+        os.link(path, data / path.name)
+    with reducer(data, tmp_path / "out") as r:
+        r.create_catalogs()
+        assert sorted(r.catalogs) == ["1:g", "2:r"]
+        r.photometry(opticam.OptimalPhotometer())
+    alignment = pd.read_parquet(tmp_path / "out/alignment.parquet")
+    lost = alignment[alignment["camera"] == "3:i"]
+    assert len(alignment) == 2 * 9 + 4
+    assert set(lost["status"]) == {"failed"}
+    assert lost["reason"].str.contains("no catalogue").all()
+    assert lost["a11"].isna().all()
