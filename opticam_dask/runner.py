@@ -81,9 +81,7 @@ def run_tasks(client: Client, tasks: da.Array, description: str, progress: bool 
     futures = _submit(client, tasks)
     place = {future.key: i for i, future in enumerate(futures)}
     results: list[Any] = [None] * len(futures)
-    bar = tqdm(
-        total=len(futures), desc=description, unit="block", disable=not progress, leave=False, mininterval=0.5
-    )
+    bar = tqdm(total=len(futures), desc=description, unit="block", disable=not progress, leave=False)
     with closing(bar):
         try:
             for batch in as_completed(futures).batches():
