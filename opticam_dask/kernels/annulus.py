@@ -96,7 +96,7 @@ def annulus_statistics(
 
 
 @njit(cache=True, nogil=True)
-def _collect(pixels, xy, shape, values, count):  # type: ignore[no-untyped-def]
+def _collect(pixels, xy, shape, values, count):
     """Copy the good pixels of each annulus into a row of ``values``; count them."""
     a, b, theta, r_in, r_out = shape
     cos, sin = math.cos(theta), math.sin(theta)
@@ -115,7 +115,7 @@ def _collect(pixels, xy, shape, values, count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _statistics(values, rule, table, count):  # type: ignore[no-untyped-def]
+def _statistics(values, rule, table, count):
     """Clip sorted rows; ``count`` becomes the number of values left."""
     for k in range(len(values)):
         start, stop = clip_sorted(values[k], count[k], rule)

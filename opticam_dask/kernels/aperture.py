@@ -97,9 +97,7 @@ def aperture_fluxes(
 
 
 @njit(cache=True, nogil=True)
-def _fluxes(  # type: ignore[no-untyped-def]
-    pixels, xy, corner, frame, psf, aperture, sky, gain, saturation, correct, table, flags
-):
+def _fluxes(pixels, xy, corner, frame, psf, aperture, sky, gain, saturation, correct, table, flags):
     profile = np.empty(pixels.shape[1:])
     weights = np.empty(pixels.shape[1:])
     for k in range(pixels.shape[0]):
@@ -115,7 +113,7 @@ def _fluxes(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _aperture_flags(pixels, weights, corner, frame, saturation):  # type: ignore[no-untyped-def]
+def _aperture_flags(pixels, weights, corner, frame, saturation):
     flags = np.int64(0)
     for j in range(pixels.shape[0]):
         for i in range(pixels.shape[1]):
@@ -125,7 +123,7 @@ def _aperture_flags(pixels, weights, corner, frame, saturation):  # type: ignore
 
 
 @njit(cache=True, nogil=True)
-def _accumulate(pixels, weights, profile, level):  # type: ignore[no-untyped-def]
+def _accumulate(pixels, weights, profile, level):
     """Sum counts, area and profile over the aperture's good pixels, and the profile over all of them."""
     counts, area, held, whole = 0.0, 0.0, 0.0, 0.0
     for j in range(pixels.shape[0]):
@@ -140,7 +138,7 @@ def _accumulate(pixels, weights, profile, level):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def _sum_all(pixels, xy, aperture, sums):  # type: ignore[no-untyped-def]
+def _sum_all(pixels, xy, aperture, sums):
     weights = np.empty(pixels.shape[1:])
     for k in range(pixels.shape[0]):
         fill_overlap(weights, xy[k, 0], xy[k, 1], aperture[0], aperture[1], aperture[2])
@@ -151,7 +149,7 @@ def _sum_all(pixels, xy, aperture, sums):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def fill_overlap(weights, x, y, a, b, theta):  # type: ignore[no-untyped-def]
+def fill_overlap(weights, x, y, a, b, theta):
     """Fill ``weights`` with the area of each pixel inside the ellipse.
 
     In coordinates along the axes, scaled by them, the ellipse is the unit circle and a pixel a
@@ -175,7 +173,7 @@ def fill_overlap(weights, x, y, a, b, theta):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _disc_overlap(u, v, column, row):  # type: ignore[no-untyped-def]
+def _disc_overlap(u, v, column, row):
     """Area common to the unit disc and the parallelogram with centre (u, v) and the given sides."""
     corner_u = (-0.5, 0.5, 0.5, -0.5)
     corner_v = (-0.5, -0.5, 0.5, 0.5)
@@ -192,7 +190,7 @@ def _disc_overlap(u, v, column, row):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _edge_overlap(px, py, qx, qy):  # type: ignore[no-untyped-def]
+def _edge_overlap(px, py, qx, qy):
     """Signed area common to the unit disc and the triangle (origin, p, q).
 
     Summed over the edges of a polygon, counter-clockwise, this is the area of the polygon in the disc.
@@ -220,5 +218,5 @@ def _edge_overlap(px, py, qx, qy):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _sector(px, py, qx, qy):  # type: ignore[no-untyped-def]
+def _sector(px, py, qx, qy):
     return 0.5 * math.atan2(px * qy - py * qx, px * qx + py * qy)

@@ -182,7 +182,7 @@ def _raw_mesh(
 
 
 @njit(cache=True, nogil=True)
-def _collect(strip, width, values, count):  # type: ignore[no-untyped-def]
+def _collect(strip, width, values, count):
     """Copy the good pixels of each box of a strip of the frame into a row of ``values``; count them."""
     count[:] = 0
     for j in range(strip.shape[0]):
@@ -194,7 +194,7 @@ def _collect(strip, width, values, count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _row_statistics(values, count, rule, least, level, rms):  # type: ignore[no-untyped-def]
+def _row_statistics(values, count, rule, least, level, rms):
     for k in range(len(count)):
         start, stop = clip_sorted(values[k], count[k], rule)
         if stop - start > least:
@@ -202,7 +202,7 @@ def _row_statistics(values, count, rule, least, level, rms):  # type: ignore[no-
 
 
 @njit(cache=True, nogil=True)
-def _mode_and_std(values, start, stop):  # type: ignore[no-untyped-def]
+def _mode_and_std(values, start, stop):
     mean, std = mean_and_std(values, start, stop)
     median = median_of_sorted(values, start, stop)
     if std == 0.0:
@@ -241,7 +241,7 @@ def _median_filter(mesh: NDArray[np.float64], reach: int) -> NDArray[np.float64]
 def _coefficients(mesh: NDArray[np.float64]) -> NDArray[np.float64]:
     from scipy.ndimage import spline_filter
 
-    return spline_filter(mesh, order=3, mode="reflect")  # type: ignore[no-any-return]
+    return spline_filter(mesh, order=3, mode="reflect")
 
 
 def _spline(

@@ -85,7 +85,7 @@ def recentre(
 
 
 @njit(cache=True, nogil=True)
-def _recentre(pixels, xy, psf, level, scatter, max_shift, table):  # type: ignore[no-untyped-def]
+def _recentre(pixels, xy, psf, level, scatter, max_shift, table):
     for k in range(pixels.shape[0]):
         x, y, signal = _search(pixels[k], xy[k, 0], xy[k, 1], psf, level[k], max_shift)
         table[k, 0], table[k, 1] = x, y
@@ -93,7 +93,7 @@ def _recentre(pixels, xy, psf, level, scatter, max_shift, table):  # type: ignor
 
 
 @njit(cache=True, nogil=True)
-def _search(pixels, x_start, y_start, psf, level, max_shift):  # type: ignore[no-untyped-def]
+def _search(pixels, x_start, y_start, psf, level, max_shift):
     """Iterate to the centre; return it and amplitude * sqrt(sum P^2), or NaN."""
     cos, sin = math.cos(psf[2]), math.sin(psf[2])
     x, y = x_start, y_start
@@ -114,7 +114,7 @@ def _search(pixels, x_start, y_start, psf, level, max_shift):  # type: ignore[no
 
 
 @njit(cache=True, nogil=True)
-def _step(pixels, x, y, psf, level):  # type: ignore[no-untyped-def]
+def _step(pixels, x, y, psf, level):
     """Amplitude, shift along the axes [standard deviations] and sum of the squared window."""
     a, b, theta = psf
     cos, sin = math.cos(theta), math.sin(theta)
@@ -135,14 +135,14 @@ def _step(pixels, x, y, psf, level):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _fill_basis(basis, u, v):  # type: ignore[no-untyped-def]
+def _fill_basis(basis, u, v):
     """Gaussian window and its derivatives with respect to a shift along each axis."""
     window = math.exp(-0.5 * (u * u + v * v))
     basis[0], basis[1], basis[2] = window, window * u, window * v
 
 
 @njit(cache=True, nogil=True)
-def _add(normal, right, basis, value):  # type: ignore[no-untyped-def]
+def _add(normal, right, basis, value):
     for m in range(3):
         right[m] += basis[m] * value
         for n in range(m, 3):
@@ -150,7 +150,7 @@ def _add(normal, right, basis, value):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _solve(normal, right):  # type: ignore[no-untyped-def]
+def _solve(normal, right):
     """Solve the symmetric 3 x 3 system by its adjugate; NaN if the pixels left do not determine it."""
     a, b, c = normal[0, 0], normal[0, 1], normal[0, 2]
     d, e, f = normal[1, 1], normal[1, 2], normal[2, 2]
@@ -183,11 +183,11 @@ def claim_winners(xy: XY, shift: NDArray[np.float64], radius: float) -> NDArray[
     ndarray of bool, shape (n,)
         True where the source keeps its place.
     """
-    return _claim_in_order(xy, np.argsort(shift, kind="stable"), radius)  # type: ignore[no-any-return]
+    return _claim_in_order(xy, np.argsort(shift, kind="stable"), radius)
 
 
 @njit(cache=True, nogil=True)
-def _claim_in_order(xy, order, radius):  # type: ignore[no-untyped-def]
+def _claim_in_order(xy, order, radius):
     keeps = np.zeros(len(xy), dtype=np.bool_)
     for k in order:
         keeps[k] = not math.isnan(xy[k, 0])
@@ -199,7 +199,7 @@ def _claim_in_order(xy, order, radius):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def has_neighbour(xy, a, b, theta):  # type: ignore[no-untyped-def]
+def has_neighbour(xy, a, b, theta):
     """Whether another source lies in the ellipse (a, b, theta) around each source; NaN rows have none."""
     cos, sin = math.cos(theta), math.sin(theta)
     near = np.zeros(len(xy), dtype=np.bool_)

@@ -91,7 +91,7 @@ def sort_rows(rows: NDArray[np.floating[Any]], counts: NDArray[np.int64], whole:
 
 
 @njit(cache=True, nogil=True)
-def _sort_by_counting(rows, counts):  # type: ignore[no-untyped-def]
+def _sort_by_counting(rows, counts):
     """Sort the rows whose values lie close together; return which rows are left."""
     left = np.zeros(len(counts), dtype=np.bool_)
     for k in range(len(counts)):
@@ -105,7 +105,7 @@ def _sort_by_counting(rows, counts):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _counting_sort(values, low, span):  # type: ignore[no-untyped-def]
+def _counting_sort(values, low, span):
     counts = np.zeros(span, dtype=np.int64)
     for i in range(values.size):
         counts[int(values[i] - low)] += 1
@@ -117,7 +117,7 @@ def _counting_sort(values, low, span):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def clip_sorted(values, n, rule):  # type: ignore[no-untyped-def]
+def clip_sorted(values, n, rule):
     """Range ``[start, stop)`` of the sorted ``values[:n]`` that survives clipping.
 
     As in astropy, the last limits are applied to all values: one clipped early comes back if they
@@ -141,7 +141,7 @@ def clip_sorted(values, n, rule):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _limits(values, start, stop, rule):  # type: ignore[no-untyped-def]
+def _limits(values, start, stop, rule):
     median = median_of_sorted(values, start, stop)
     mean, std = mean_and_std(values, start, stop)
     centre = median if rule.median_centre else mean
@@ -150,7 +150,7 @@ def _limits(values, start, stop, rule):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def statistics_of_sorted(values, start, stop):  # type: ignore[no-untyped-def]
+def statistics_of_sorted(values, start, stop):
     """Mean, median, standard deviation, scaled MAD and number of ``values[start:stop]``, which are sorted."""
     if stop <= start:
         return np.nan, np.nan, np.nan, np.nan, 0
@@ -161,7 +161,7 @@ def statistics_of_sorted(values, start, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def mean_and_std(values, start, stop):  # type: ignore[no-untyped-def]
+def mean_and_std(values, start, stop):
     """Mean and population standard deviation of ``values[start:stop]``."""
     total = 0.0
     for i in range(start, stop):
@@ -174,7 +174,7 @@ def mean_and_std(values, start, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def median_of_sorted(values, start, stop):  # type: ignore[no-untyped-def]
+def median_of_sorted(values, start, stop):
     """Median of ``values[start:stop]``, which are sorted."""
     middle = (start + stop) // 2
     if (stop - start) % 2:
@@ -183,7 +183,7 @@ def median_of_sorted(values, start, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _median_deviation(values, start, stop, median):  # type: ignore[no-untyped-def]
+def _median_deviation(values, start, stop, median):
     """Median absolute deviation: the deviations on both sides of the median are already in order."""
     n = stop - start
     right = start + np.searchsorted(values[start:stop], median)

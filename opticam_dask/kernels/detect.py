@@ -24,7 +24,7 @@ def _binned(image: Image, scale: int) -> NDArray[np.float32]:
     ny, nx = (n // scale for n in image.shape)
     if scale == 1:
         return image.astype(np.float32)
-    return _bin_mean(image, scale, ny, nx)  # type: ignore[no-any-return]
+    return _bin_mean(image, scale, ny, nx)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -25,7 +25,7 @@ def level_variance(scatter: NDArray[np.float64], n_sky: NDArray[np.float64] | fl
 
 
 @njit(cache=True, nogil=True)
-def pixel_variance(sky_variance, flux, profile, gain):  # type: ignore[no-untyped-def]
+def pixel_variance(sky_variance, flux, profile, gain):
     """Variance of a pixel [adu^2]: the sky's, and the star's shot noise from the model ``flux * profile``.
 
     ``gain`` is in electrons per adu, ``flux`` in adu; a negative flux has no shot noise.
@@ -34,7 +34,7 @@ def pixel_variance(sky_variance, flux, profile, gain):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True)
-def aperture_variance(counts, area, scatter, level_var, gain):  # type: ignore[no-untyped-def]
+def aperture_variance(counts, area, scatter, level_var, gain):
     """Variance of a sum over an aperture [adu^2], by the CCD equation.
 
     Parameters

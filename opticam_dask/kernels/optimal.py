@@ -94,7 +94,7 @@ def optimal_fluxes(
 
 
 @njit(cache=True, nogil=True)
-def _optimal(pixels, xy, corner, frame, psf, sky, gain, saturation, table, flags):  # type: ignore[no-untyped-def]
+def _optimal(pixels, xy, corner, frame, psf, sky, gain, saturation, table, flags):
     profile = np.empty(pixels.shape[1:])
     for k in range(pixels.shape[0]):
         total = fill_profile(profile, xy[k, 0], xy[k, 1], psf[0], psf[1], psf[2])
@@ -105,7 +105,7 @@ def _optimal(pixels, xy, corner, frame, psf, sky, gain, saturation, table, flags
 
 
 @njit(cache=True, nogil=True)
-def _good_fraction(pixels, profile):  # type: ignore[no-untyped-def]
+def _good_fraction(pixels, profile):
     fraction = 0.0
     for j in range(pixels.shape[0]):
         for i in range(pixels.shape[1]):
@@ -115,7 +115,7 @@ def _good_fraction(pixels, profile):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _extract(pixels, profile, sky, gain):  # type: ignore[no-untyped-def]
+def _extract(pixels, profile, sky, gain):
     """Flux and variance: constant weights first, then weights from the model of the round before."""
     flux, variance = _weighted(pixels, profile, sky, gain, 0.0)
     if sky[1] > 0.0:
@@ -127,7 +127,7 @@ def _extract(pixels, profile, sky, gain):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _weighted(pixels, profile, sky, gain, flux):  # type: ignore[no-untyped-def]
+def _weighted(pixels, profile, sky, gain, flux):
     """One round; ``flux`` is the model. With W = (P/V) / norm, sum(W^2 V) is 1 / norm."""
     sky_variance = sky[1] * sky[1] if sky[1] > 0.0 else 1.0
     norm, counts, weights = 0.0, 0.0, 0.0

@@ -19,7 +19,7 @@ _EDGE, _SATURATED, _NON_FINITE = int(Flag.EDGE), int(Flag.SATURATED), int(Flag.N
 
 
 @njit(cache=True, nogil=True)
-def fill_profile(profile, x, y, a, b, theta):  # type: ignore[no-untyped-def]
+def fill_profile(profile, x, y, a, b, theta):
     """Fill ``profile`` with a Gaussian of standard deviations ``a``, ``b`` sampled at pixel centres.
 
     Returns the sum, taken over the whole cut-out whether on the frame or not; divide by it for unit sum.
@@ -36,7 +36,7 @@ def fill_profile(profile, x, y, a, b, theta):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def pixel_flag(value, column, row, shape, saturation):  # type: ignore[no-untyped-def]
+def pixel_flag(value, column, row, shape, saturation):
     """Flag of one pixel of a cut-out: off the frame, bad, saturated, or 0. A NaN saturation flags nothing."""
     if not (0 <= row < shape[0] and 0 <= column < shape[1]):
         return _EDGE
@@ -46,7 +46,7 @@ def pixel_flag(value, column, row, shape, saturation):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True)
-def core_flags(pixels, profile, corner, shape, saturation):  # type: ignore[no-untyped-def]
+def core_flags(pixels, profile, corner, shape, saturation):
     """Gather the flags of the pixels where ``profile`` (peak 1) exceeds `CORE`."""
     flags = np.int64(0)
     for j in range(pixels.shape[0]):

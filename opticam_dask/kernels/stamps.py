@@ -86,7 +86,7 @@ def stamp_batches(image: Image, xy: XY, half: tuple[float, float]) -> Iterator[t
 
 
 @njit(cache=True, nogil=True)
-def _gather(image, corner, pixels):  # type: ignore[no-untyped-def]
+def _gather(image, corner, pixels):
     n_y, n_x = image.shape
     n, height, width = pixels.shape
     for k in range(n):
