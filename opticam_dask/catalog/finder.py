@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+from packaging.version import Version
 
 from opticam_dask.errors import InputError
 from opticam_dask.types import Image
@@ -54,13 +55,14 @@ class DefaultFinder:
         QTable
             Columns of photutils' SourceCatalog, brightest (``segment_flux``) first; empty if there is none.
         """
+        import photutils
         from astropy.table import QTable
         from photutils.segmentation import SourceCatalog, SourceFinder
         from photutils.utils.exceptions import NoDetectionsWarning
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NoDetectionsWarning)
-            segments = SourceFinder(self.npixels, progress_bar=False)(data, threshold)
+            segments = SourceFinder(self.npixels, **_quiet(photutils.__version__))(data, threshold)
             if segments is not None and self.border_width > 0:
                 segments.remove_border_labels(self.border_width, relabel=True)
         if segments is None or len(segments.labels) == 0:
@@ -68,3 +70,8 @@ class DefaultFinder:
         table = SourceCatalog(data, segments).to_table()
         table.sort("segment_flux", reverse=True)
         return table
+
+
+def _quiet(version: str) -> dict[str, bool]:
+    """Argument that keeps photutils from drawing a bar; 3.1 draws none and deprecates it."""
+    return {"progress_bar": False} if Version(version) < Version("3.1") else {}

@@ -116,7 +116,7 @@ def test_stamps_in_mjd_mix_with_others():
 @given(st.integers(0, 10**9 - 1), st.integers(50_000, 65_000))
 @settings(max_examples=30, deadline=None)
 def test_fractions_survive(nanoseconds, day):
-    date = np.datetime64("1858-11-17") + day
+    date = np.datetime64("1858-11-17") + np.timedelta64(day, "D")
     mid = mid_exposure_mjd([f"{date}T12:34:56.{nanoseconds:09d}"], [0.0], [0.0], "start")
     expected = day + (45296 + nanoseconds * 1e-9) / 86400
     assert abs(mid[0] - expected) <= 1.5e-11  # two steps of a float64 MJD, 1.3 microseconds
