@@ -140,8 +140,6 @@ class CameraCatalog:
             return NotImplemented
         return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
 
-    __hash__ = None  # type: ignore[assignment]
-
 
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, np.ndarray):

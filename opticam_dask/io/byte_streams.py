@@ -5,7 +5,7 @@ from __future__ import annotations
 import bz2
 import os
 import zlib
-from pathlib import Path
+from io import FileIO
 from typing import Any, Literal, Self, cast
 
 from isal import igzip_lib, isal_zlib
@@ -45,7 +45,7 @@ class ByteStream:
         self.path = os.fspath(path)
         self.fault = ""
         try:
-            self._raw = Path(self.path).open("rb", buffering=0)  # noqa: SIM115 - closed by close()
+            self._raw = FileIO(self.path)
             self.file_size = os.fstat(self._raw.fileno()).st_size
             magic = self._raw.read(3)
         except OSError as error:

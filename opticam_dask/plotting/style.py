@@ -55,4 +55,4 @@ def show_in_notebook(figure: Figure) -> None:
         # As bytes: a figure outside pyplot draws itself only where pyplot has been set up.
         picture = BytesIO()
         figure.savefig(picture, format="png", dpi=100)
-        display(Image(picture.getvalue()))  # type: ignore[no-untyped-call]
+        display(Image(picture.getvalue()))

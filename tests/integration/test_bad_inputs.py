@@ -100,3 +100,18 @@ def test_cloud_is_measured_when_forced(tmp_path: Path) -> None:
     assert np.isfinite(curve["flux"]).all()
     assert abs(curve["flux"][2]) < 5 * curve["flux_err"][2]
     assert curve["flags"][2] & opticam.Flag.NOT_ALIGNED
+
+
+def test_a_star_leaving_the_frame_keeps_its_flux_and_is_flagged(tmp_path: Path) -> None:
+    data = nights.good_night(tmp_path / "data")
+    nights._edge_star(data)
+    # The default finder leaves out stars so near the border.
+    finder = opticam.DefaultFinder(5)
+    with opticam.Reducer(tmp_path / "out", data, cluster="threads", verbose=False, finder=finder) as reducer:
+        reducer.create_catalogs()
+        reducer.photometry(opticam.OptimalPhotometer(forced=True))
+    curve = opticam.light_curve(tmp_path / "out", camera="1:g", source=2)
+    edge = (curve["flags"] & int(opticam.Flag.EDGE)) != 0
+    assert not edge.iloc[0]
+    assert edge.iloc[-1]
+    assert np.abs((curve["flux"] - nights.STARS[1, 2]) / curve["flux_err"]).max() < 5

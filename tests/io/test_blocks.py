@@ -78,7 +78,7 @@ def test_blocks_are_sized_in_bytes(night: tuple[pd.DataFrame, np.ndarray]) -> No
 @pytest.mark.parametrize("bad", [{"block_bytes": 0}, {"block_bytes": "lots"}, {"frames_per_block": 0}])
 def test_a_bad_size_is_told(night: tuple[pd.DataFrame, np.ndarray], bad: dict[str, object]) -> None:
     with pytest.raises(InputError, match="must be"):
-        split_blocks(night[0], **bad)  # type: ignore[arg-type]
+        split_blocks(night[0], **bad)
 
 
 def test_several_cameras_are_told(night: tuple[pd.DataFrame, np.ndarray]) -> None:
@@ -154,7 +154,7 @@ def test_streaming_gives_bad_frames_as_errors_and_goes_on(tmp_path: Path) -> Non
 
 def test_streamed_images_do_not_share_memory(night: tuple[pd.DataFrame, np.ndarray]) -> None:
     images = [image for _, image in _one(night[0]).frames()]
-    np.testing.assert_array_equal(np.stack(images), night[1])  # type: ignore[arg-type]
+    np.testing.assert_array_equal(np.stack(images), night[1])
 
 
 def test_a_compressed_cube_is_inflated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ def test_a_compressed_cube_is_inflated_once(tmp_path: Path, monkeypatch: pytest.
     rewind = ByteStream._rewind
     monkeypatch.setattr(ByteStream, "_rewind", lambda self: (rewinds.append(self.path), rewind(self))[1])
     block = _one(frame_table([str(path)] * 6, SHAPE, "int16", planes=range(6)))
-    np.testing.assert_array_equal(np.stack([image for _, image in block.frames()]), cube)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(np.stack([image for _, image in block.frames()]), cube)
     np.testing.assert_array_equal(block.read(), cube)
     assert len(rewinds) == 2
 

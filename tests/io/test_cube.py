@@ -261,7 +261,7 @@ def test_what_cannot_be_stacked_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="negative"):
         stack_cameras(night, tolerance="-1s")
     with pytest.raises(InputError, match="join"):
-        stack_cameras(night, join="inner")  # type: ignore[arg-type]
+        stack_cameras(night, join="inner")
     other = frame_table(["x"], (4, 9), camera="2:r")
     with pytest.raises(InputError, match="1:g 5x9, 2:r 4x9"):
         stack_cameras(open_observation(frames=pd.concat([_rows(tmp_path, "1:g", 3), other])))

@@ -271,7 +271,7 @@ def test_a_frame_that_is_not_there_is_told(tmp_path: Path, hdu: int, plane: int,
 
 @pytest.mark.parametrize("wrap", [gzip.compress, bz2.compress])
 def test_a_flipped_byte_in_a_compressed_file_never_passes(tmp_path: Path, wrap: object) -> None:
-    content = bytearray(wrap(_plain(INT16)))  # type: ignore[operator]
+    content = bytearray(wrap(_plain(INT16)))
     path = tmp_path / "a"
     for place in range(len(content) // 2, len(content) - 1, len(content) // 19):
         damaged = content.copy()
