@@ -30,6 +30,9 @@ class Flag(IntFlag):
     BLENDED = 1 << 12
     NO_BARYCENTRE = 1 << 13
     UNREADABLE = 1 << 14
+    QUANTISED_TIME = 1 << 15
+    TIME_GAP = 1 << 16
+    CROWDED_SKY = 1 << 17
 
 
 FLAG_MEANINGS: dict[Flag, str] = {
@@ -48,6 +51,9 @@ FLAG_MEANINGS: dict[Flag, str] = {
     Flag.BLENDED: "another catalogue source lies within the aperture",
     Flag.NO_BARYCENTRE: "no coordinates to barycentre with: BMJD is NaN",
     Flag.UNREADABLE: "the pixels of the frame could not be read",
+    Flag.QUANTISED_TIME: "the time stamps of the camera are whole seconds",
+    Flag.TIME_GAP: "frames are missing between this one and the one before",
+    Flag.CROWDED_SKY: "neighbours take up much of the sky around the source",
 }
 
 NULL_FLUX_FLAGS = (
@@ -62,7 +68,10 @@ NULL_FLUX_FLAGS = (
 
 
 CLOUDY = 0.3
-"""Transparency, relative to the reference frame, below which a frame counts as cloudy."""
+"""Transparency, relative to the reference frame, below which a frame is too cloudy to stack."""
+
+CLOUD_MAG = 0.3
+"""Extinction [mag], in excess of the clear frames of the night, from which a frame is flagged as cloudy."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +145,13 @@ ALIGNMENT_COLUMNS: tuple[Column, ...] = (
     Column("background", _f8, "adu / pixel", "median of the sky"),
     Column("background_rms", _f8, "adu / pixel", "scatter of the sky"),
     Column("transparency", _f8, "", "median flux of the stars per second relative to the reference frame"),
+    Column("psf_semimajor", _f8, "pixel", "standard deviation of the stars along their major axis"),
+    Column("psf_semiminor", _f8, "pixel", "along their minor axis"),
+    Column("psf_orientation", _f8, "deg", "position of the major axis, counter-clockwise from +x"),
+    Column("shift_x", _f8, "pixel", "shift of the frame's centre against the reference frame along x"),
+    Column("shift_y", _f8, "pixel", "along y"),
+    Column("rotation", _f8, "deg", "rotation against the reference frame, counter-clockwise"),
+    Column("cloud", _f8, "mag", "extinction in excess of the clear frames of the night at this airmass"),
     Column("status", _s, "", "aligned, predicted (from its neighbours), failed or unreadable"),
     Column("reason", _s, "", "why the frame was not aligned"),
 )

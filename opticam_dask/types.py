@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -44,25 +44,78 @@ class LocalBackground(Protocol):
 FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 
 
+@dataclass(frozen=True, eq=False)
+class Exposure:
+    """One frame as photometry takes it: its pixels, and what is known of them.
+
+    Parameters
+    ----------
+    image : ndarray, shape (ny, nx)
+        Pixels [adu, or electron after calibration to electrons]; NaN marks a bad pixel.
+    gain : float
+        Gain [electron per unit of the image].
+    read_noise : float
+        Read noise [electron / pixel]; NaN if unknown.
+    dark : float
+        Charge that dark current left in a pixel [electron]; NaN if unknown.
+    saturation : float
+        Level from which a pixel counts as saturated [unit of the image]; NaN if there is none, or if `marks`
+        tell it.
+    exposure_s : float
+        Exposure time [s]; NaN if unknown.
+    airmass : float
+        Airmass; NaN if unknown.
+    marked, marks : ndarray of int64 and of int32, shape (n,)
+        Flat indices of pixels to tell of, and the bits of `schema.Flag` each is marked with.
+    flat_variance : ndarray, shape (ny, nx), float32, optional
+        Relative variance of the flat field the image was divided by; None for no flat.
+    """
+
+    image: Image
+    gain: float = 1.0
+    read_noise: float = math.nan
+    dark: float = math.nan
+    saturation: float = math.nan
+    exposure_s: float = math.nan
+    airmass: float = math.nan
+    marked: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    marks: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
+    flat_variance: NDArray[np.float32] | None = None
+
+
 @dataclass(frozen=True)
 class PsfModel:
-    """Elliptical Gaussian point-spread function of a camera.
+    """Elliptical point-spread function of a camera.
 
     Parameters
     ----------
     semimajor_sigma, semiminor_sigma : float
-        Standard deviations along the axes [pixel].
+        Standard deviations along the axes [pixel]; of a Moffat profile, its full widths at half maximum over
+        2.3548.
     orientation : float
         Position of the major axis [degrees], counter-clockwise from +x.
+    beta : float, optional
+        Exponent of a Moffat profile, above 1; None for a Gaussian.
     """
 
     semimajor_sigma: float
     semiminor_sigma: float
     orientation: float
+    beta: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.semiminor_sigma <= self.semimajor_sigma < math.inf:
             raise ValueError(f"PSF sigmas must be finite with 0 < semiminor <= semimajor, not {self}")
+        if self.beta is not None and not 1.0 < self.beta < math.inf:
+            raise ValueError(f"the beta of a Moffat profile must be above 1, not {self.beta}")
+
+    def scaled(self, factor: float) -> PsfModel:
+        """Return the PSF of the same shape, ``factor`` times as wide."""
+        return replace(
+            self,
+            semimajor_sigma=factor * self.semimajor_sigma,
+            semiminor_sigma=factor * self.semiminor_sigma,
+        )
 
     @property
     def orientation_rad(self) -> float:

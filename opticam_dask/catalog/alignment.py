@@ -40,6 +40,7 @@ def alignment_table(blocks: Sequence[FrameBlock], order: FrameOrder, partial: Pa
         "MJD": mjd,
         **dict(zip(AFFINE_COLUMNS, affine.reshape(-1, 6).T, strict=True)),
         **{name: rows[name] for name in _MEASURED},
+        **{name: np.full(len(rows), np.nan) for name in _DERIVED},
         "status": status,
         "reason": _reasons(rows["position"], partial.reasons),
     }
@@ -58,7 +59,7 @@ def unaligned_table(frames: pd.DataFrame, reason: str) -> pd.DataFrame:
     """
     rows = frames.sort_values(["night", "frame"])
     columns = {name: rows[name].to_numpy() for name in ("night", "camera", "frame", "MJD")}
-    columns |= {name: np.full(len(rows), np.nan) for name in (*AFFINE_COLUMNS, *_MEASURED)}
+    columns |= {name: np.full(len(rows), np.nan) for name in (*AFFINE_COLUMNS, *_MEASURED, *_DERIVED)}
     columns["n_matched"] = np.zeros(len(rows), np.int32)
     columns["status"] = np.full(len(rows), "failed", dtype=object)
     columns["reason"] = np.full(len(rows), reason, dtype=object)
@@ -66,6 +67,7 @@ def unaligned_table(frames: pd.DataFrame, reason: str) -> pd.DataFrame:
 
 
 _MEASURED = ("n_matched", "residual", "fwhm", "background", "background_rms", "transparency")
+_DERIVED = ("psf_semimajor", "psf_semiminor", "psf_orientation", "shift_x", "shift_y", "rotation", "cloud")
 
 
 def typed(columns: dict[str, NDArray[np.generic]]) -> pd.DataFrame:

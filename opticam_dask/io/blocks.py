@@ -19,7 +19,7 @@ from opticam_dask.errors import FrameReadError, InputError
 from opticam_dask.io.indexing import AxisIndex, Key, axis_index, axis_indices, drop_axes
 from opticam_dask.io.readers import FrameFile
 from opticam_dask.schema import FRAME_META
-from opticam_dask.types import Image
+from opticam_dask.types import Exposure, Image
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,6 +131,26 @@ class FrameBlock:
                     yield position, error
                 else:
                     yield position, image
+
+    def exposures(self) -> Iterator[tuple[int, Exposure | FrameReadError]]:
+        """Decode one frame at a time, as `frames` does, each with what its header tells of the detector."""
+        for position, image in self.frames():
+            if isinstance(image, FrameReadError):
+                yield position, image
+                continue
+            meta = self.meta[position]
+            yield (
+                position,
+                Exposure(
+                    image,
+                    gain=float(meta["gain"]),
+                    read_noise=float(meta["read_noise"]),
+                    dark=float(meta["dark_current"] * meta["exposure"]),
+                    saturation=float(meta["saturation"]),
+                    exposure_s=float(meta["exposure"]),
+                    airmass=float(meta["airmass"]),
+                ),
+            )
 
 
 def _unpacked(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,9 +17,17 @@ from opticam_dask.kernels.hot import any_near, repaired
 from opticam_dask.kernels.sky import without
 from opticam_dask.photometers.estimator import takes_error
 from opticam_dask.photometers.local_background import DefaultLocalBackground
-from opticam_dask.photometers.sky import AnnulusSky, EstimatorSky, MapSky, MeshSky, ellipse_of
+from opticam_dask.photometers.sky import (
+    AnnulusSky,
+    EstimatorSky,
+    SkyRequest,
+    ellipse_of,
+    has_kernel,
+    sky_of_frame,
+)
 from opticam_dask.photometers.source_digest import identity, qualified_name
 from opticam_dask.schema import MEASUREMENT, NULL_FLUX_FLAGS, Flag
+from opticam_dask.types import Exposure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,18 +45,6 @@ MIN_SIGNAL_TO_NOISE = 3.0
 
 _SIGHT = 12.0
 """Pixels within this many standard deviations of a source can bear on it: profile, annulus, and room."""
-
-
-class _Frame(NamedTuple):
-    """One frame and what is known of it; ``shown`` is what functions of the user's get to see."""
-
-    image: Image
-    shown: Image
-    psf: PsfModel
-    gain: float
-    saturation: float
-    background: Callable[[Image], Any] | None
-    box_size: int
 
 
 class BasePhotometer(ABC):
@@ -117,7 +114,7 @@ class BasePhotometer(ABC):
 
     def measure(
         self,
-        image: Image,
+        frame: Image | Exposure,
         xy: XY,
         psf: PsfModel,
         *,
@@ -131,16 +128,14 @@ class BasePhotometer(ABC):
 
         Parameters
         ----------
-        image : ndarray, shape (ny, nx) [adu]
+        frame : Exposure, or ndarray, shape (ny, nx) [adu]
             Frame of any numeric type; NaN marks a bad pixel.
         xy : ndarray, shape (n, 2) [pixel]
             Predicted positions; a NaN row gives NaN with NOT_ALIGNED.
         psf : PsfModel
-            PSF of the camera.
-        gain : float
-            Gain [electron / adu].
-        saturation : float
-            Level from which a pixel counts as saturated [adu]; NaN for none.
+            PSF of the frame.
+        gain, saturation : float
+            Gain [electron / adu] and saturation level [adu] of a bare array; an Exposure has its own.
         background : callable, optional
             Maps a frame to an object with ``background`` and ``background_rms``; used where there is no
             local background estimator. Default: the mesh kernel.
@@ -160,18 +155,22 @@ class BasePhotometer(ABC):
         InputError
             If the frame, the positions, the gain or the hot pixels are not what they should be.
         """
-        image, xy = as_pixels(image), np.asarray(xy, dtype=float)
-        if xy.ndim != 2 or xy.shape[1] != 2 or not 0 < gain < math.inf:
-            raise InputError(f"photometry needs positions (n, 2), not {xy.shape}, and a gain > 0, not {gain}")
+        if not isinstance(frame, Exposure):
+            frame = Exposure(frame, gain=gain, saturation=saturation)
+        image, xy = as_pixels(frame.image), np.asarray(xy, dtype=float)
+        if xy.ndim != 2 or xy.shape[1] != 2 or not 0 < frame.gain < math.inf:
+            raise InputError(
+                f"photometry needs positions (n, 2), not {xy.shape}, and a gain > 0, not {frame.gain}"
+            )
         box_size = box_size or default_box_size(image.shape[1], psf.semimajor_sigma)
         image, shown = self._without_hot(image, xy, psf, _checked_hot(hot, image), background)
-        frame = _Frame(image, shown, psf, gain, saturation, background, box_size)
+        request = SkyRequest(replace(frame, image=image), shown, psf, xy, background, box_size)
         result = _empty_result(xy, image.shape, forced=self.forced)
         rows = np.flatnonzero((result["flags"] & int(Flag.NOT_ALIGNED | Flag.EDGE)) == 0)
         if rows.size:
-            sky = self._sky(frame)
-            place, lost = self._places(frame, xy[rows], sky)
-            self._fill(result, rows, frame, place, lost, sky)
+            sky = sky_of_frame(self.local_background_estimator, request)
+            place, lost = self._places(request, xy[rows], sky)
+            self._fill(result, rows, request, place, lost, sky)
         _flag_blends(result, self.reach(psf))
         return result
 
@@ -183,7 +182,7 @@ class BasePhotometer(ABC):
         A frame is copied only if that can change a number: a local annulus sees only what is near.
         """
         estimator = self.local_background_estimator
-        of_user = background is not None if estimator is None else not _has_kernel(estimator)
+        of_user = background is not None if estimator is None else not has_kernel(estimator)
         local = estimator is not None and not of_user
         if hot.size == 0 or (local and not any_near(hot, image.shape[1], xy, self._sight(psf))):
             return image, image
@@ -199,21 +198,11 @@ class BasePhotometer(ABC):
         """Farthest that a source may be found from its predicted place [pixel]."""
         return self.source_matching_tolerance * math.hypot(psf.semimajor_sigma, psf.semiminor_sigma)
 
-    def _sky(self, frame: _Frame) -> Sky:
-        estimator = self.local_background_estimator
-        if estimator is None:
-            if frame.background is None:
-                return MeshSky(frame.image, frame.box_size)
-            return MapSky(frame.shown, frame.psf, frame.background)
-        if _has_kernel(estimator):
-            return AnnulusSky(frame.image, frame.psf, estimator)
-        return EstimatorSky(frame.shown, frame.psf, estimator, gain=frame.gain, box_size=frame.box_size)
-
-    def _places(self, frame: _Frame, xy: XY, sky: Sky) -> tuple[XY, NDArray[np.bool_]]:
+    def _places(self, request: SkyRequest, xy: XY, sky: Sky) -> tuple[XY, NDArray[np.bool_]]:
         """Where to measure, and which sources were not found (those stay at their predicted places)."""
         if self.forced:
             return xy, np.zeros(len(xy), dtype=bool)
-        image, psf = frame.image, frame.psf
+        image, psf = request.exposure.image, request.psf
         guide = AnnulusSky(image, psf, DefaultLocalBackground()) if isinstance(sky, EstimatorSky) else sky
         level, scatter, _ = guide.at(xy)[0]
         found = recentre(image, xy, ellipse_of(psf), level, scatter, self._tolerance(psf))
@@ -226,15 +215,16 @@ class BasePhotometer(ABC):
         self,
         result: NDArray[np.void],
         rows: NDArray[np.intp],
-        frame: _Frame,
+        request: SkyRequest,
         place: XY,
         lost: NDArray[np.bool_],
         sky: Sky,
     ) -> None:
         """Measure the sources in ``rows`` at ``place``, and write them into ``result``."""
         under, flags = sky.at(place)
+        frame = request.exposure
         fluxes = self.extract(
-            frame.image, place, frame.psf, under, gain=frame.gain, saturation=frame.saturation
+            frame.image, place, request.psf, under, gain=frame.gain, saturation=frame.saturation
         )
         good = np.isfinite(fluxes.flux) & ~lost
         flags = flags | fluxes.flags | np.where(lost, int(Flag.NOT_MATCHED), 0)
@@ -244,11 +234,6 @@ class BasePhotometer(ABC):
         result["bkg"][rows], result["bkg_err"][rows] = under.level, under.scatter
         result["x"][rows], result["y"][rows] = place.T
         result["flags"][rows] |= flags.astype(np.int32)
-
-
-def _has_kernel(estimator: Any) -> bool:
-    """Whether the compiled annulus gives the numbers of a local background estimator."""
-    return type(estimator) is DefaultLocalBackground and estimator.kernel_rule() is not None
 
 
 def _checked_hot(hot: Any, image: Image) -> NDArray[np.int64]:

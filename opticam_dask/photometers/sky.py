@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from opticam_dask.kernels.noise import level_variance
 from opticam_dask.kernels.optimal import SourceSky
 from opticam_dask.kernels.stamps import Ellipse
 from opticam_dask.photometers.estimator import arguments, takes_error, try_call
+from opticam_dask.photometers.local_background import DefaultLocalBackground
 from opticam_dask.photometers.source_digest import qualified_name
 from opticam_dask.schema import Flag
 
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from opticam_dask.kernels.background import BackgroundMesh
-    from opticam_dask.photometers.local_background import DefaultLocalBackground
-    from opticam_dask.types import XY, Image, PsfModel
+    from opticam_dask.types import XY, Exposure, Image, PsfModel
 
 
 _log = logging.getLogger(__name__)
@@ -36,6 +36,50 @@ class Sky(Protocol):
     def at(self, xy: XY) -> tuple[SourceSky, NDArray[np.int64]]:
         """Sky under sources at ``xy``, shape (n, 2), and flags that say why it is NaN."""
         ...
+
+
+class SkyRequest(NamedTuple):
+    """What the sky of a frame is worked out from.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        The frame, bad and hot pixels NaN.
+    shown : ndarray, shape (ny, nx)
+        The image as functions of the user's get to see it: hot pixels repaired.
+    psf : PsfModel
+        PSF of the frame.
+    sources : ndarray, shape (n, 2) [pixel]
+        Predicted positions of all catalogue sources in this frame; rows may be NaN.
+    background : callable or None
+        User's two-dimensional background.
+    box_size : int
+        Box of the mesh [pixel].
+    """
+
+    exposure: Exposure
+    shown: Image
+    psf: PsfModel
+    sources: XY
+    background: Callable[[Image], Any] | None
+    box_size: int
+
+
+def sky_of_frame(estimator: Any, request: SkyRequest) -> Sky:
+    """Sky of one frame, by a local background estimator, or without one from a two-dimensional background."""
+    image, psf = request.exposure.image, request.psf
+    if estimator is None:
+        if request.background is None:
+            return MeshSky(image, request.box_size)
+        return MapSky(request.shown, psf, request.background)
+    if has_kernel(estimator):
+        return AnnulusSky(image, psf, estimator)
+    return EstimatorSky(request.shown, psf, estimator, gain=request.exposure.gain, box_size=request.box_size)
+
+
+def has_kernel(estimator: Any) -> bool:
+    """Whether a compiled kernel gives the numbers of a local background estimator."""
+    return type(estimator) is DefaultLocalBackground and estimator.kernel_rule() is not None
 
 
 def ellipse_of(psf: PsfModel) -> Ellipse:

@@ -17,7 +17,7 @@ from opticam_dask.io.blocks import FrameBlock
 from opticam_dask.schema import CLOUDY, LIGHT_CURVES, MEASUREMENT, Flag
 from opticam_dask.shipping import Shipped
 from opticam_dask.tables.parts import write_part
-from opticam_dask.types import XY, Affine, Image, PsfModel
+from opticam_dask.types import XY, Affine, Exposure, PsfModel
 
 
 class Measures(Protocol):
@@ -30,12 +30,10 @@ class Measures(Protocol):
 
     def measure(
         self,
-        image: Image,
+        frame: Exposure,
         xy: XY,
         psf: PsfModel,
         *,
-        gain: float,
-        saturation: float,
         background: Any,
         box_size: int,
         hot: NDArray[np.int64],
@@ -131,12 +129,12 @@ def measure_block(block: AlignedBlock, plan: PhotometryPlan) -> BlockSummary:
     results = np.empty((len(block.frames), len(plan.xy)), MEASUREMENT)
     photometer: Measures = plan.photometer.load()
     unreadable = []
-    for i, image in block.frames.frames():
-        if isinstance(image, FrameReadError):
-            unreadable.append(str(image))
+    for i, frame in block.frames.exposures():
+        if isinstance(frame, FrameReadError):
+            unreadable.append(str(frame))
             results[i] = _nothing(len(plan.xy), Flag.UNREADABLE)
         else:
-            results[i] = _measure_frame(image, block, i, plan, photometer)
+            results[i] = _measure_frame(frame, block, i, plan, photometer)
     write_part(rows_of(block, plan, results), plan.root, block.frames.key, plan.provenance)
     measured = int(np.isfinite(results["flux"]).sum())
     seconds = time.perf_counter() - started
@@ -144,19 +142,16 @@ def measure_block(block: AlignedBlock, plan: PhotometryPlan) -> BlockSummary:
 
 
 def _measure_frame(
-    image: Image, block: AlignedBlock, i: int, plan: PhotometryPlan, photometer: Measures
+    frame: Exposure, block: AlignedBlock, i: int, plan: PhotometryPlan, photometer: Measures
 ) -> NDArray[Any]:
     affine: Affine = block.affine[i]
     not_aligned = bool(block.flags[i] & int(Flag.NOT_ALIGNED))
     if not np.isfinite(affine).all() or (not_aligned and not photometer.forced):
         return _nothing(len(plan.xy), Flag.NOT_ALIGNED)
-    meta = block.frames.meta[i]
     return photometer.measure(
-        image,
+        frame,
         plan.xy @ affine[:, :2].T + affine[:, 2],
         plan.psf,
-        gain=float(meta["gain"]),
-        saturation=float(meta["saturation"]),
         background=plan.background,
         box_size=plan.box_size,
         hot=plan.hot,
