@@ -29,12 +29,40 @@ MIN_FRACTION = 0.5
 _ITERATIONS = 3  # of the model variance; the flux then moves by far less than its error
 
 
-class SourceSky(NamedTuple):
-    """Sky under each source, shape (n,): level and scatter [adu / pixel], variance of the level [adu^2]."""
-
+class _SkyFields(NamedTuple):
     level: NDArray[np.float64]
     scatter: NDArray[np.float64]
     level_variance: NDArray[np.float64]
+    noise: NDArray[np.float64]
+
+
+class SourceSky(_SkyFields):
+    """Sky under each source, every field of shape (n,).
+
+    Parameters
+    ----------
+    level : ndarray [adu / pixel]
+        Sky level.
+    scatter : ndarray [adu / pixel]
+        Scatter of the sky as reported: that of the pixels that clipping left.
+    level_variance : ndarray [adu^2]
+        Variance of the level.
+    noise : ndarray, optional [adu / pixel]
+        Standard deviation of a pixel for the error budget: the scatter, corrected for what clipping takes
+        from it. Default: the scatter.
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        level: NDArray[np.float64],
+        scatter: NDArray[np.float64],
+        level_variance: NDArray[np.float64],
+        noise: NDArray[np.float64] | None = None,
+    ) -> SourceSky:
+        """Sky whose noise is the scatter unless it is given."""
+        return super().__new__(cls, level, scatter, level_variance, scatter if noise is None else noise)
 
 
 class Fluxes(NamedTuple):

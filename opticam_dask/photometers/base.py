@@ -204,7 +204,7 @@ class BasePhotometer(ABC):
             return xy, np.zeros(len(xy), dtype=bool)
         image, psf = request.exposure.image, request.psf
         guide = AnnulusSky(image, psf, DefaultLocalBackground()) if isinstance(sky, EstimatorSky) else sky
-        level, scatter, _ = guide.at(xy)[0]
+        level, scatter, *_ = guide.at(xy)[0]
         found = recentre(image, xy, ellipse_of(psf), level, scatter, self._tolerance(psf))
         seen = (found.signal_to_noise >= MIN_SIGNAL_TO_NOISE) & _on_frame(found.xy, image.shape)
         claims = np.where(seen[:, None], found.xy, np.nan)
