@@ -32,6 +32,7 @@ RANKS = {
     "observation": 5,
     "reducer": 6,
     "demo": 7,
+    "validation": 7,
     "cli": 8,
 }
 

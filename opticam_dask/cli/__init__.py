@@ -16,6 +16,7 @@ COMMANDS = {
     "scan": "scan",
     "reduce": "reduce",
     "light-curve": "light_curve",
+    "pull-test": "pull_test",
 }
 
 INTERRUPTED = 130
