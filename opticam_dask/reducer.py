@@ -229,14 +229,19 @@ class Reducer:
         self._record()
 
     def photometry(
-        self, photometer: BasePhotometer, *, overwrite: bool = False, export_csv: bool = True
+        self,
+        photometer: BasePhotometer | Sequence[BasePhotometer],
+        *,
+        overwrite: bool = False,
+        export_csv: bool = True,
     ) -> pd.DataFrame:
         """Measure every catalogued source in every frame and write the light curves.
 
         Parameters
         ----------
-        photometer : BasePhotometer
-            `OptimalPhotometer`, `AperturePhotometer`, or one's own.
+        photometer : BasePhotometer or sequence of BasePhotometer
+            `OptimalPhotometer`, `AperturePhotometer`, or one's own. Several, such as apertures of several
+            radii, share one pass over the pixels; each has a label of its own.
         overwrite : bool
             Whether to replace light curves made with other settings.
         export_csv : bool
@@ -245,12 +250,14 @@ class Reducer:
         Returns
         -------
         DataFrame
-            One row per block of frames: rows written, rows with a flux, seconds, unreadable frames.
+            One row per label and block of frames: rows written, rows with a flux, seconds, unreadable frames.
 
         Raises
         ------
         CatalogError
             If there are no catalogues yet.
+        InputError
+            If two photometers have one label.
         SettingsChangedError
             If light curves made with other settings exist and `overwrite` is false.
         """
@@ -258,11 +265,12 @@ class Reducer:
             raise CatalogError(
                 f"{self.out_directory}: no catalogues of these frames yet; call create_catalogs() first"
             )
-        stage = PhotometryStage(self._stage, self._catalogs, photometer)
+        photometers = [photometer] if isinstance(photometer, BasePhotometer) else list(photometer)
+        stage = PhotometryStage(self._stage, self._catalogs, photometers)
         summaries = stage.measure(run=self._run, say=self.say, overwrite=overwrite)
         self._record()
         if export_csv:
-            stage.export(run=self._run, say=self.say, everything=bool(summaries))
+            stage.export(run=self._run, say=self.say, measured=summaries)
         return pd.DataFrame(summaries, columns=list(BlockSummary.__dataclass_fields__))
 
     def close(self) -> None:

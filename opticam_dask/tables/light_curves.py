@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from opticam_dask.errors import FrameReadError
 from opticam_dask.io.blocks import FrameBlock
-from opticam_dask.schema import CLOUDY, LIGHT_CURVES, MEASUREMENT, Flag
+from opticam_dask.schema import CLOUD_MAG, CLOUDY, LIGHT_CURVES, MEASUREMENT, Flag
 from opticam_dask.shipping import Shipped
 from opticam_dask.tables.parts import write_part
 from opticam_dask.types import XY, Affine, Exposure, PsfModel
@@ -54,38 +54,83 @@ class AlignedBlock:
         Catalogue to frame transforms; NaN where there is none.
     fwhm : ndarray, shape (n_frames,)
         FWHM of each frame [pixel].
+    psf : ndarray, shape (n_frames, 3)
+        PSF of each frame: sigmas along major and minor axis [pixel], position of the major axis [degree].
     flags : ndarray, shape (n_frames,)
         Quality bits that hold for every source of the frame.
+    jobs : tuple of int
+        Which of the plan's photometers are to measure the block.
     """
 
     frames: FrameBlock
     affine: NDArray[np.float64]
     fwhm: NDArray[np.float64]
+    psf: NDArray[np.float64]
     flags: NDArray[np.int32]
+    jobs: tuple[int, ...]
 
     def __dask_tokenize__(self) -> object:
-        return type(self).__qualname__, self.frames.key
+        return type(self).__qualname__, self.frames.key, self.jobs
+
+
+@dataclass(frozen=True, eq=False)
+class PhotometryJob:
+    """One photometer, the PSF it works with, and where its rows go.
+
+    Parameters
+    ----------
+    label : str
+        Name of the set of light curves.
+    root : Path
+        Its dataset.
+    photometer : Shipped
+        The photometer, by value.
+    psf : PsfModel
+        PSF of the camera, of the profile that the photometer uses.
+    moments : PsfModel
+        PSF of the camera from moments, as that of each frame is measured.
+    psf_per_frame : bool
+        Whether to measure each frame with its own PSF.
+    provenance : dict
+        Goes into the metadata of the parts.
+    """
+
+    label: str
+    root: Path
+    photometer: Shipped
+    psf: PsfModel
+    moments: PsfModel
+    psf_per_frame: bool
+    provenance: dict[str, str]
+
+    def psf_of(self, shape: NDArray[np.float64]) -> PsfModel:
+        """PSF of a frame whose own moments are ``shape``.
+
+        Moments do not tell the widths of a Moffat profile, but their ratio tells how these change.
+        """
+        if not self.psf_per_frame:
+            return self.psf
+        own = PsfModel(*(float(value) for value in shape))
+        return own if self.psf.beta is None else self.psf.scaled(own.fwhm / self.moments.fwhm)
 
 
 @dataclass(frozen=True, eq=False)
 class PhotometryPlan:
-    """What is the same for every block of a camera: sources, PSF, hot pixels, photometer, where rows go."""
+    """What is the same for every block of a camera: sources, hot pixels, and what measures them."""
 
-    root: Path
     xy: XY
     source: NDArray[np.int32]
-    psf: PsfModel
-    photometer: Shipped
     background: Any
     box_size: int
-    hot: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    provenance: dict[str, str] = field(default_factory=dict)
+    hot: NDArray[np.int64]
+    jobs: tuple[PhotometryJob, ...]
 
 
 @dataclass(frozen=True)
 class BlockSummary:
-    """What a worker reports of a finished block: the only thing that travels back."""
+    """What a worker reports of a finished part: the only thing that travels back."""
 
+    label: str
     key: tuple[str, str, int, int]
     rows: int
     measured: int
@@ -93,56 +138,80 @@ class BlockSummary:
     unreadable: tuple[str, ...]
 
 
-def align_blocks(blocks: list[FrameBlock], alignment: pd.DataFrame) -> list[AlignedBlock]:
-    """Pair each block with its rows of the alignment table (one camera, any order)."""
+def align_blocks(
+    blocks: list[FrameBlock], alignment: pd.DataFrame, psf: PsfModel, jobs: list[tuple[int, ...]]
+) -> list[AlignedBlock]:
+    """Pair each block with its rows of the alignment table (one camera, any order) and its jobs."""
     ordered = alignment.sort_values(["night", "frame"], ignore_index=True)
     nights = {night: rows for night, rows in ordered.groupby("night", sort=False)}
-    return [_align_block(block, nights[block.night]) for block in blocks]
+    return [
+        _align_block(block, nights[block.night], psf, todo) for block, todo in zip(blocks, jobs, strict=True)
+    ]
 
 
-def _align_block(block: FrameBlock, rows: pd.DataFrame) -> AlignedBlock:
+def _align_block(block: FrameBlock, rows: pd.DataFrame, psf: PsfModel, jobs: tuple[int, ...]) -> AlignedBlock:
     at = np.searchsorted(rows["frame"].to_numpy(), block.meta["frame"])
     rows = rows.iloc[at]
     affine = rows[["a11", "a12", "a13", "a21", "a22", "a23"]].to_numpy(np.float64).reshape(-1, 2, 3)
+    fwhm = rows["fwhm"].to_numpy(np.float64)
+    shapes = np.tile([psf.semimajor_sigma, psf.semiminor_sigma, psf.orientation], (len(rows), 1))
+    return AlignedBlock(block, affine, fwhm, shapes, _frame_flags(rows), jobs)
+
+
+def _frame_flags(rows: pd.DataFrame) -> NDArray[np.int32]:
+    """Quality bits of frames from their alignment: no transform of their own, cloud."""
+    cloudy = (rows["transparency"].to_numpy(np.float64) < CLOUDY) | (
+        rows["cloud"].to_numpy(np.float64) >= CLOUD_MAG
+    )
     flags = np.where(rows["status"].to_numpy() == "aligned", 0, int(Flag.NOT_ALIGNED))
-    flags |= np.where(rows["transparency"].to_numpy(np.float64) < CLOUDY, int(Flag.CLOUD), 0)
-    flags = flags.astype(np.int32)
-    return AlignedBlock(block, affine, rows["fwhm"].to_numpy(np.float64), flags)
+    return np.asarray(flags | np.where(cloudy, int(Flag.CLOUD), 0), np.int32)
 
 
-def measure_block(block: AlignedBlock, plan: PhotometryPlan) -> BlockSummary:
-    """Measure every source in every frame of a block and write the rows as one part.
+def measure_block(block: AlignedBlock, plan: PhotometryPlan) -> list[BlockSummary]:
+    """Measure every source in every frame of a block and write the rows of each photometer as one part.
 
     Parameters
     ----------
     block : AlignedBlock
-        The frames and their transforms.
+        The frames, read once, their transforms, and which photometers measure them.
     plan : PhotometryPlan
-        Sources, photometer and output folder.
+        Sources, photometers and output folders.
 
     Returns
     -------
-    BlockSummary
-        Counts; the rows themselves stay on disk.
+    list of BlockSummary
+        Counts, one entry per photometer; the rows themselves stay on disk.
     """
     started = time.perf_counter()
-    results = np.empty((len(block.frames), len(plan.xy)), MEASUREMENT)
-    photometer: Measures = plan.photometer.load()
+    jobs = [plan.jobs[number] for number in block.jobs]
+    photometers: list[Measures] = [job.photometer.load() for job in jobs]
+    results = np.empty((len(jobs), len(block.frames), len(plan.xy)), MEASUREMENT)
     unreadable = []
     for i, frame in block.frames.exposures():
         if isinstance(frame, FrameReadError):
             unreadable.append(str(frame))
-            results[i] = _nothing(len(plan.xy), Flag.UNREADABLE)
-        else:
-            results[i] = _measure_frame(frame, block, i, plan, photometer)
-    write_part(rows_of(block, plan, results), plan.root, block.frames.key, plan.provenance)
-    measured = int(np.isfinite(results["flux"]).sum())
-    seconds = time.perf_counter() - started
-    return BlockSummary(block.frames.key, results.size, measured, seconds, tuple(unreadable))
+            results[:, i] = _nothing(len(plan.xy), Flag.UNREADABLE)
+            continue
+        for number, (job, photometer) in enumerate(zip(jobs, photometers, strict=True)):
+            results[number, i] = _measure_frame(frame, block, i, plan, job.psf_of(block.psf[i]), photometer)
+    for job, rows in zip(jobs, results, strict=True):
+        write_part(rows_of(block, plan, rows), job.root, block.frames.key, job.provenance)
+    seconds = (time.perf_counter() - started) / max(len(jobs), 1)
+    return [
+        _summary(job, block.frames, rows, seconds, unreadable)
+        for job, rows in zip(jobs, results, strict=True)
+    ]
+
+
+def _summary(
+    job: PhotometryJob, frames: FrameBlock, rows: NDArray[Any], seconds: float, unreadable: list[str]
+) -> BlockSummary:
+    measured = int(np.isfinite(rows["flux"]).sum())
+    return BlockSummary(job.label, frames.key, rows.size, measured, seconds, tuple(unreadable))
 
 
 def _measure_frame(
-    frame: Exposure, block: AlignedBlock, i: int, plan: PhotometryPlan, photometer: Measures
+    frame: Exposure, block: AlignedBlock, i: int, plan: PhotometryPlan, psf: PsfModel, photometer: Measures
 ) -> NDArray[Any]:
     affine: Affine = block.affine[i]
     not_aligned = bool(block.flags[i] & int(Flag.NOT_ALIGNED))
@@ -151,7 +220,7 @@ def _measure_frame(
     return photometer.measure(
         frame,
         plan.xy @ affine[:, :2].T + affine[:, 2],
-        plan.psf,
+        psf,
         background=plan.background,
         box_size=plan.box_size,
         hot=plan.hot,

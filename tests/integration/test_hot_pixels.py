@@ -14,11 +14,13 @@ import pandas as pd
 import pytest
 
 import opticam_dask as opticam
-from opticam_dask import stages
 from opticam_dask.catalog.model import CameraCatalog
+from opticam_dask.catalog.store import load_catalogs
 from opticam_dask.schema import LIGHT_CURVE_KEY, NULL_FLUX_FLAGS, Flag
 from opticam_dask.simulate import CameraSetup
 from opticam_dask.simulate.detector import make_detector
+from opticam_dask.stages import PhotometryStage
+from opticam_dask.stages.catalog import describe
 
 CAMERA = CameraSetup(filter="g")
 DRIFTING = opticam.Scene(
@@ -67,7 +69,7 @@ def reducer(data: Any, out: Path) -> opticam.Reducer:
 
 
 def catalog_of(out: Path) -> CameraCatalog:
-    return stages.load_catalogs(out)["1:g"]
+    return load_catalogs(out)["1:g"]
 
 
 def measured(reduction: opticam.Reducer, photometer: Any, night: Path, near: float = 4.0) -> pd.DataFrame:
@@ -98,8 +100,8 @@ def in_core(rows: pd.DataFrame, scene: opticam.Scene, radius: float) -> np.ndarr
 def test_the_map_holds_the_hot_pixels_and_the_log_tells(reduced: opticam.Reducer) -> None:
     catalog = catalog_of(reduced.out_directory)
     assert np.array_equal(catalog.hot, hot_of(DRIFTING))
-    assert ", 200 hot pixels, PSF" in stages.describe(catalog)
-    assert "hot" not in stages.describe(replace(catalog, hot=catalog.hot[:0]))
+    assert ", 200 hot pixels, PSF" in describe(catalog)
+    assert "hot" not in describe(replace(catalog, hot=catalog.hot[:0]))
     assert catalog.digest() != replace(catalog, hot=catalog.hot[1:]).digest()
 
 
@@ -121,9 +123,9 @@ def test_fluxes_of_stars_over_hot_pixels_are_right_and_flagged(
 def test_without_the_map_they_would_be_wrong(
     reduced: opticam.Reducer, night: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = stages.PhotometryStage.plan
+    plan = PhotometryStage.plan
     monkeypatch.setattr(
-        stages.PhotometryStage, "plan", lambda *args: replace(plan(*args), hot=np.empty(0, np.int64))
+        PhotometryStage, "plan", lambda *args: replace(plan(*args), hot=np.empty(0, np.int64))
     )
     rows = measured(reduced, PHOTOMETERS[0], night)
     assert rows["pull"][in_core(rows, DRIFTING, 3.0)].max() > 50

@@ -16,6 +16,7 @@ from distributed import Client, LocalCluster
 
 import opticam_dask as opticam
 from opticam_dask.errors import CatalogError, InputError, SettingsChangedError
+from opticam_dask.io.blocks import FrameBlock
 from opticam_dask.simulate import CameraSetup
 
 DEFAULT = opticam.DefaultLocalBackground
@@ -129,6 +130,40 @@ def test_second_run_does_nothing_again(night: Path, tmp_path: Path, blocks_of_fo
     assert len(before) == 6
     assert summary.empty
     assert parts(tmp_path) == before
+
+
+def test_several_photometers_read_the_frames_once_and_give_what_each_gives_alone(
+    night: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optimal = opticam.OptimalPhotometer(local_background_estimator=DEFAULT(), forced=True)
+    aperture = opticam.AperturePhotometer(semimajor_axis=6.0)
+    with reducer(night, tmp_path / "alone") as r:
+        r.create_catalogs()
+        for photometer in (optimal, aperture):
+            r.photometry(photometer)
+    reads: list[int] = []
+    decode = FrameBlock.frames
+    monkeypatch.setattr(FrameBlock, "frames", lambda block: (reads.append(len(block)), decode(block))[1])
+    with reducer(night, tmp_path / "both") as r:
+        r.create_catalogs()
+        reads.clear()
+        summary = r.photometry([optimal, aperture])
+        assert sum(reads) == 18
+        assert set(summary["label"]) == {"forced_optimal_annulus", "aperture"}
+        next(iter(parts(tmp_path / "both"))).unlink()
+        assert len(r.photometry([optimal, aperture])) == 1
+    made = {path.relative_to(tmp_path / "both"): path.read_bytes() for path in parts(tmp_path / "both")}
+    assert made == {p.relative_to(tmp_path / "alone"): p.read_bytes() for p in parts(tmp_path / "alone")}
+    assert (tmp_path / "both/lcs/aperture/2:r_source_6.csv").is_file()
+
+
+def test_photometers_of_one_label_are_refused(night: Path, tmp_path: Path) -> None:
+    with reducer(night, tmp_path) as r:
+        r.create_catalogs()
+        with pytest.raises(InputError, match="label aperture"):
+            r.photometry([opticam.AperturePhotometer(semimajor_axis=size) for size in (3.0, 5.0)])
+        with pytest.raises(InputError, match="at least one"):
+            r.photometry([])
 
 
 def test_only_missing_parts_are_made(night: Path, tmp_path: Path, blocks_of_four: None) -> None:

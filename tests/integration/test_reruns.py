@@ -14,10 +14,11 @@ from astropy.io import fits
 from distributed import Client, LocalCluster
 
 import opticam_dask as opticam
-from opticam_dask import stages
 from opticam_dask.catalog import store
 from opticam_dask.errors import CatalogError, SettingsChangedError
 from opticam_dask.simulate import CameraSetup
+from opticam_dask.stages import catalog as catalog_stage
+from opticam_dask.stages import photometry as photometry_stage
 
 
 class Stopped(BaseException):
@@ -99,7 +100,7 @@ def test_stopped_while_old_light_curves_go_none_of_them_stays(
     reduction.photometry(aperture(3.0))
     old = flux(tmp_path / "out")
     with monkeypatch.context() as patch:
-        patch.setattr(stages, stopper, stop)
+        patch.setattr(photometry_stage, stopper, stop)
         with pytest.raises(Stopped):
             reduction.photometry(aperture(6.0), overwrite=True)
     reducer(night, tmp_path / "out").photometry(aperture(6.0), overwrite=True)
@@ -112,7 +113,7 @@ def test_stopped_while_old_catalogues_go_none_of_them_stays(
     reduction = reducer(night, tmp_path / "out")
     reduction.create_catalogs()
     with monkeypatch.context() as patch:
-        patch.setattr(stages, "save_catalogs", stop)
+        patch.setattr(catalog_stage, "save_catalogs", stop)
         with pytest.raises(Stopped):
             reduction.create_catalogs(max_catalog_sources=2, overwrite=True)
     again = reducer(night, tmp_path / "out")

@@ -1,0 +1,158 @@
+"""First stage of a reduction: frames to catalogues."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from opticam_dask.catalog.alignment import unaligned_table
+from opticam_dask.catalog.build import AlignmentConfig, CameraCatalog, build_catalog
+from opticam_dask.catalog.finder import DefaultFinder
+from opticam_dask.catalog.store import load_catalogs, save_catalogs
+from opticam_dask.errors import CatalogError
+from opticam_dask.photometers.source_digest import identity
+from opticam_dask.plotting.catalogs import catalogs_figure
+from opticam_dask.plotting.style import save_figure, show_in_notebook
+from opticam_dask.stages.blocks import blocks_of
+from opticam_dask.tables.atomic import forget
+from opticam_dask.tables.digest import frames_digests, made_with, read_settings, record
+from opticam_dask.workspace import OutputTree
+
+Run = Callable[[Any, str], list[Any]]
+Say = Callable[[str], None]
+
+
+@dataclass
+class CatalogStage:
+    """Frames of all cameras and how their catalogues are made."""
+
+    tree: OutputTree
+    frames: pd.DataFrame
+    aperture_selector: Callable[..., Any]
+    background: Callable[..., Any] | None
+    finder: Callable[..., Any] | None
+    threshold: float
+
+    def cameras(self) -> dict[str, pd.DataFrame]:
+        """Group the accepted frames by camera."""
+        return {str(camera): rows for camera, rows in self.frames.groupby("camera", sort=True)}
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that changes the catalogues, apart from the alignment's own settings."""
+        return {
+            **frames_digests(self.frames),
+            "threshold": self.threshold,
+            "aperture_selector": identity_of(self.aperture_selector),
+            "background": identity_of(self.background),
+            "finder": identity_of(self.finder),
+        }
+
+    def create(
+        self, config: AlignmentConfig, *, run: Run, say: Say, overwrite: bool, show: bool
+    ) -> dict[str, CameraCatalog]:
+        """Make the catalogues, or read back those made with the same settings."""
+        settings = {**self.settings(), **asdict(config)}
+        if made_with(self._recorded, settings, overwrite=overwrite):
+            say("Catalogues exist and fit the settings; reading them back.")
+            return load_catalogs(self.tree.root)
+        forget(self.tree.cat, first=self._recorded)
+        self.tree.alignment.unlink(missing_ok=True)
+        catalogs, reasons = self._build(config, run, say)
+        frames = self.cameras()
+        lost = [unaligned_table(frames[camera], reason) for camera, reason in reasons.items()]
+        save_catalogs(self.tree.root, catalogs, lost)
+        figure = catalogs_figure({c: (k.stacked_image, k.xy, k.psf) for c, k in catalogs.items()})
+        save_figure(figure, self.tree.cat / "catalogs.pdf")
+        # Last: where the settings stand, every camera has its catalogue.
+        record(self._recorded, settings)
+        if show:
+            show_in_notebook(figure)
+        return catalogs
+
+    @property
+    def _recorded(self) -> Path:
+        return self.tree.cat / "settings.json"
+
+    def known(self, say: Say) -> dict[str, CameraCatalog]:
+        """Catalogues on disk; none unless they are complete and made from these very frames.
+
+        The alignment goes by the numbers of the frames, which change with every frame that comes or goes.
+        """
+        if not self._recorded.is_file():
+            return {}
+        recorded = read_settings(self._recorded) or {}
+        if any(recorded.get(name) != value for name, value in frames_digests(self.frames).items()):
+            say(
+                "The catalogues there were made from other frames; create_catalogs(overwrite=True) makes new."
+            )
+            return {}
+        return load_catalogs(self.tree.root)
+
+    def _build(
+        self, config: AlignmentConfig, run: Run, say: Say
+    ) -> tuple[dict[str, CameraCatalog], dict[str, str]]:
+        """Make the catalogues, and say why a camera has none."""
+        catalogs: dict[str, CameraCatalog] = {}
+        reasons: dict[str, str] = {}
+        pending = _at_once(
+            {
+                camera: partial(self._build_camera, rows, config, run)
+                for camera, rows in self.cameras().items()
+            }
+        )
+        for camera, future in pending.items():
+            try:
+                catalogs[camera] = future.result()
+            except CatalogError as error:
+                reasons[camera] = f"no catalogue: {error}"
+                say(reasons[camera])
+                continue
+            say(describe(catalogs[camera]))
+        if not catalogs:
+            more = f"; {len(reasons) - 1} more in {self.tree.log}" if len(reasons) > 1 else ""
+            raise CatalogError(f"{self.tree.root}: {next(iter(reasons.values()))}{more}")
+        return catalogs, reasons
+
+    def _build_camera(self, rows: pd.DataFrame, config: AlignmentConfig, run: Run) -> CameraCatalog:
+        width = int(rows["shape"].iloc[0].split("x")[1])
+        return build_catalog(
+            blocks_of(rows),
+            run=run,
+            background=self.background,
+            finder=self.finder or DefaultFinder.for_width(width),
+            threshold=self.threshold,
+            config=config,
+            aperture_selector=self.aperture_selector,
+        )
+
+
+def _at_once(calls: dict[str, Callable[[], Any]]) -> dict[str, Future[Any]]:
+    """Start calls in threads of their own: each waits for the cluster, which works on all of them."""
+    pool = ThreadPoolExecutor(max_workers=max(1, len(calls)))
+    futures = {name: pool.submit(call) for name, call in calls.items()}
+    pool.shutdown(wait=False)
+    return futures
+
+
+def describe(catalog: CameraCatalog) -> str:
+    """One line on a camera's catalogue."""
+    status = catalog.alignment["status"].value_counts()
+    lost = len(catalog.alignment) - int(status.get("aligned", 0))
+    tail = f", {lost} not aligned" if lost else ""
+    tail += f", {len(catalog.hot)} hot pixels" if len(catalog.hot) else ""
+    psf = catalog.psf
+    return (
+        f"{catalog.camera}: {len(catalog.table)} sources, {len(catalog.alignment)} frames{tail}, "
+        f"PSF {psf.semimajor_sigma:.3f} x {psf.semiminor_sigma:.3f} px at {psf.orientation:.1f} deg"
+    )
+
+
+def identity_of(function: Callable[..., Any] | None) -> dict[str, str] | None:
+    """Name and digest of a user's function; None for the default."""
+    return None if function is None else identity(function)

@@ -1,0 +1,191 @@
+"""Second stage of a reduction: catalogues to light curves, several photometers in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from opticam_dask.errors import InputError
+from opticam_dask.kernels.background import default_box_size
+from opticam_dask.lazy.chunks import join_tasks, map_blocks_of_frames
+from opticam_dask.photometers.estimator import check_estimator
+from opticam_dask.shipping import by_value
+from opticam_dask.stages.blocks import blocks_of
+from opticam_dask.stages.catalog import identity_of
+from opticam_dask.stages.export import export_tasks
+from opticam_dask.tables.atomic import forget
+from opticam_dask.tables.digest import frames_digests, made_with, record
+from opticam_dask.tables.light_curves import (
+    BlockSummary,
+    PhotometryJob,
+    PhotometryPlan,
+    align_blocks,
+    measure_block,
+)
+from opticam_dask.tables.parts import existing_parts, is_whole, part_path
+from opticam_dask.workspace import versions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from opticam_dask.catalog.model import CameraCatalog
+    from opticam_dask.io.blocks import FrameBlock
+    from opticam_dask.photometers.base import BasePhotometer
+    from opticam_dask.stages.catalog import CatalogStage, Run, Say
+    from opticam_dask.workspace import OutputTree
+
+
+@dataclass
+class LightCurveSet:
+    """Light curves of one photometer on disk."""
+
+    tree: OutputTree
+    photometer: BasePhotometer
+
+    @property
+    def label(self) -> str:
+        """Name of this set of light curves."""
+        return self.photometer.label
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the label."""
+        return self.tree.lcs / self.label
+
+    @property
+    def root(self) -> Path:
+        """Folder of the parquet dataset."""
+        return self.tree.light_curves(self.label)
+
+    def prepare(self, settings: dict[str, Any], *, overwrite: bool) -> None:
+        """Forget results made with other settings, or refuse to."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        recorded = self.folder / "settings.json"
+        if not made_with(recorded, settings, overwrite=overwrite):
+            forget(self.folder, first=recorded)
+            record(recorded, settings)
+
+    def missing(self, blocks: list[FrameBlock], camera: str, say: Say) -> set[tuple[Any, ...]]:
+        """Keys of blocks without a whole part; damaged parts and those of another division are removed."""
+        wanted = {block.key for block in blocks}
+        have = {key for key in existing_parts(self.root) if key[1] == camera}
+        for stale in have - wanted:
+            part_path(self.root, stale).unlink()
+        damaged = {key for key in have & wanted if not is_whole(part_path(self.root, key))}
+        for key in damaged:
+            part_path(self.root, key).unlink()
+        if damaged:
+            first = part_path(self.root, min(damaged))
+            say(f"{camera}: parts damaged on disk, made again: {len(damaged)} (the first is {first})")
+        return wanted - (have - damaged)
+
+    def job(self, catalog: CameraCatalog) -> PhotometryJob:
+        """Describe what measures this set in the frames of a camera."""
+        return PhotometryJob(
+            label=self.label,
+            root=self.root.resolve(),
+            photometer=by_value(self.photometer),
+            psf=catalog.psf,
+            moments=catalog.psf,
+            psf_per_frame=getattr(self.photometer, "psf", "run") == "frame",
+            provenance={**versions(), "label": self.label},
+        )
+
+
+@dataclass
+class PhotometryStage:
+    """Catalogues and photometers: what sets of light curves are made with."""
+
+    catalog_stage: CatalogStage
+    catalogs: dict[str, CameraCatalog]
+    photometers: Sequence[BasePhotometer]
+
+    def __post_init__(self) -> None:
+        labels = [photometer.label for photometer in self.photometers]
+        doubled = sorted({label for label in labels if labels.count(label) > 1})
+        if doubled or not labels:
+            raise InputError(
+                "photometry needs at least one photometer"
+                if not labels
+                else f"two photometers share the label {', '.join(doubled)}: use another output directory"
+            )
+        self.sets = [LightCurveSet(self.catalog_stage.tree, p) for p in self.photometers]
+
+    def settings(self, photometer: BasePhotometer) -> dict[str, Any]:
+        """Everything that changes the light curves of a photometer."""
+        return {
+            **frames_digests(self.catalog_stage.frames),
+            "background": identity_of(self.catalog_stage.background),
+            "catalogs": {camera: catalog.digest() for camera, catalog in self.catalogs.items()},
+            "photometer": photometer.settings(),
+        }
+
+    def measure(self, *, run: Run, say: Say, overwrite: bool) -> list[BlockSummary]:
+        """Measure the blocks whose part is missing; each is read once for all photometers."""
+        for each in self.sets:
+            self._check(each.photometer)
+        for each in self.sets:
+            each.prepare(self.settings(each.photometer), overwrite=overwrite)
+        frames = self.catalog_stage.cameras()
+        tasks = [self._tasks(catalog, frames[camera], say) for camera, catalog in self.catalogs.items()]
+        named = ", ".join(each.label for each in self.sets)
+        results: list[list[BlockSummary]] = run(join_tasks(tasks), f"photometry: {named}")
+        summaries = [summary for block in results for summary in block]
+        for camera in self.catalogs:
+            say(_tell(camera, [summary for summary in summaries if summary.key[1] == camera]))
+        return summaries
+
+    def _check(self, photometer: BasePhotometer) -> None:
+        if photometer.local_background_estimator is not None:
+            check_estimator(photometer.local_background_estimator, next(iter(self.catalogs.values())).psf)
+
+    def _tasks(self, catalog: CameraCatalog, rows: pd.DataFrame, say: Say) -> Any:
+        """Lay out one task for each block of a camera that lacks a part of some set."""
+        blocks = blocks_of(rows)
+        missing = [each.missing(blocks, catalog.camera, say) for each in self.sets]
+        for each, keys in zip(self.sets, missing, strict=True):
+            if not keys:
+                say(f"{catalog.camera}: light curves '{each.label}' are complete.")
+        todo = {
+            block.key: tuple(number for number, keys in enumerate(missing) if block.key in keys)
+            for block in blocks
+        }
+        lacking = [block for block in blocks if todo[block.key]]
+        aligned = align_blocks(lacking, catalog.alignment, catalog.psf, [todo[b.key] for b in lacking])
+        return map_blocks_of_frames(measure_block, aligned, plan=self.plan(catalog))
+
+    def plan(self, catalog: CameraCatalog) -> PhotometryPlan:
+        """Gather what every block of a camera is measured with."""
+        background = self.catalog_stage.background
+        return PhotometryPlan(
+            xy=np.asarray(catalog.xy, np.float64),
+            source=np.asarray(catalog.table["source"], np.int32),
+            background=background and by_value(background),
+            box_size=default_box_size(catalog.stacked_image.shape[1], catalog.psf.semimajor_sigma),
+            hot=catalog.hot,
+            jobs=tuple(each.job(catalog) for each in self.sets),
+        )
+
+    def export(self, *, run: Run, say: Say, measured: list[BlockSummary]) -> None:
+        """Write one CSV file per source, of each set all if it was measured anew, else those missing."""
+        fresh = {summary.label for summary in measured}
+        for each in self.sets:
+            tasks = export_tasks(each.folder, self.catalogs, everything=each.label in fresh)
+            if tasks is not None:
+                paths = run(tasks, "writing CSV")
+                say(f"{sum(map(len, paths))} CSV files in {each.folder}")
+
+
+def _tell(camera: str, summaries: list[BlockSummary]) -> str:
+    """Lines on what a camera's blocks gave, one for each label; unreadable frames once."""
+    lines = []
+    for label in dict.fromkeys(summary.label for summary in summaries):
+        some = [summary for summary in summaries if summary.label == label]
+        rows, measured = sum(s.rows for s in some), sum(s.measured for s in some)
+        lines.append(f"{camera}: {label}: {measured} of {rows} measurements have a flux")
+    reasons = dict.fromkeys(reason for summary in summaries for reason in summary.unreadable)
+    return "\n".join([*lines, *(f"{camera}: unreadable: {reason}" for reason in reasons)])
