@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -135,21 +136,28 @@ def _iso(found: Found, year: str, month: str, day: str, hour: str, minute: str, 
 def _earth_orientation() -> Any:
     from astropy.utils import iers
 
-    return iers.IERS_B.open(iers.IERS_B_FILE)
+    return iers.IERS_A.open(iers.IERS_A_FILE)
+
+
+# The settings are those of the whole process: one thread's must not be put back while another needs them.
+_ONE_AT_A_TIME = threading.RLock()
 
 
 @contextmanager
 def offline_tables() -> Iterator[None]:
     """Let astropy use its packaged Earth-orientation and leap-second tables, never the network.
 
-    Outside the tables' dates UT1 is approximate; a second of error there moves the observer by 0.4 km, that
-    is BMJD by 1.5 microseconds. Warnings about such dates are silenced.
+    The Earth-orientation table is the one astropy itself uses first, with predictions for a year after its
+    release. Outside its dates UT1 is approximate; a second of error there moves the observer by 0.4 km, that
+    is BMJD by 1.5 microseconds. Leap seconds announced after the release of the packaged table
+    (astropy-iers-data) are not known. Warnings about such dates are silenced.
     """
     from astropy.utils import iers
     from astropy.utils.exceptions import AstropyWarning
     from erfa import ErfaWarning
 
     with (
+        _ONE_AT_A_TIME,
         iers.conf.set_temp("auto_download", False),
         iers.conf.set_temp("auto_max_age", None),
         iers.conf.set_temp("iers_degraded_accuracy", "ignore"),

@@ -1,6 +1,8 @@
 """Time stamps of every kind, mid-exposure times, barycentric times and airmasses against astropy."""
 
 import socket
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import astropy.units as u
 import numpy as np
@@ -8,12 +10,13 @@ import pytest
 from astropy.coordinates import AltAz, EarthLocation, SkyCoord, get_body_barycentric
 from astropy.io import fits
 from astropy.time import Time
+from astropy.utils import iers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opticam_dask.errors import HeaderError, InputError
 from opticam_dask.instrument import GENERIC, OPTICAM_MX, Instrument
-from opticam_dask.io.barycentre import airmass, barycentric_mjd
+from opticam_dask.io.barycentre import airmass, barycentric_mjd, barycentric_parts
 from opticam_dask.io.containers import read_headers
 from opticam_dask.io.coordinates import as_target, pointing
 from opticam_dask.io.header_view import HeaderView
@@ -152,18 +155,85 @@ def sky():
 LOCATION = EarthLocation.from_geodetic(-115.463611 * u.deg, 31.044167 * u.deg, 2790 * u.m)
 
 
-def test_barycentric_times_agree_with_astropy(sky):
-    mjd, ra, dec = sky
-    mine = barycentric_mjd(mjd, ra, dec, OPTICAM_MX)
+def astropys_own(mjd, ra, dec, place=LOCATION):
+    """TDB plus light travel time as a user of astropy computes them, MJD in two parts [d]."""
+    time = Time(mjd, format="mjd", scale="utc", location=place)
+    star = SkyCoord(ra, dec, unit="deg")
+    result = time.tdb + time.light_travel_time(star, ephemeris="builtin")
+    return result.jd1 - 2400000.5, result.jd2
+
+
+def microseconds(ours, theirs):
+    """Difference of times in two parts, free of the 0.63 us steps of a float64 MJD."""
+    return ((ours[0] - theirs[0]) + (ours[1] - theirs[1])) * 86400e6
+
+
+def test_barycentric_times_are_those_of_astropy_for_a_thousand_sources():
+    rng = np.random.default_rng(20)
+    mjd, ra = rng.uniform(57023.0, 62867.0, 1000), rng.uniform(0, 360, 1000)  # 2015 to 2030
+    dec = np.degrees(np.arcsin(rng.uniform(-1, 1, 1000)))
+    ours = barycentric_parts(mjd, ra, dec, OPTICAM_MX)
+    # astropy's own choice of tables, not ours
+    with (
+        iers.conf.set_temp("auto_download", False),
+        iers.conf.set_temp("auto_max_age", None),
+        iers.conf.set_temp("iers_degraded_accuracy", "ignore"),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        at_once = astropys_own(mjd, ra, dec)
+        one_by_one = np.transpose([astropys_own(*one) for one in zip(mjd[:50], ra, dec, strict=False)])
+    assert np.abs(microseconds(ours, at_once)).max() < 0.01
+    assert np.abs(microseconds([part[:50] for part in ours], one_by_one)).max() < 0.01
+    stored = barycentric_mjd(mjd, ra, dec, OPTICAM_MX)
+    assert np.abs(stored - (ours[0] + ours[1])).max() == 0
+    assert np.spacing(stored).max() * 86400e6 < 0.63  # what a float64 MJD can hold [us]
+    # The plain sum of the Earth's place and the observer's is another convention, up to 2 us away.
     with offline_tables():
-        time, star = Time(mjd, format="mjd", scale="utc", location=LOCATION), SkyCoord(ra, dec, unit="deg")
-        theirs = time.tdb + time.light_travel_time(star, ephemeris="builtin")
-        observer = (
-            get_body_barycentric("earth", time, ephemeris="builtin") + LOCATION.get_gcrs_posvel(time)[0]
-        )
-        direct = time.tdb + observer.dot(star.cartesian) / (299792458 * u.m / u.s)
-    assert np.abs(mine - theirs.mjd).max() < 3.5e-6 / 86400  # astropy aberrates the observer, up to 2 us
-    assert np.abs(mine - direct.mjd).max() <= np.spacing(61000.0)
+        time = Time(mjd, format="mjd", scale="utc", location=LOCATION)
+        place = get_body_barycentric("earth", time, ephemeris="builtin") + LOCATION.get_gcrs_posvel(time)[0]
+        star = SkyCoord(ra, dec, unit="deg").cartesian
+        direct = time.tdb + place.dot(star) / (299792458 * u.m / u.s)
+    apart = np.abs(microseconds(ours, (direct.jd1 - 2400000.5, direct.jd2)))
+    assert 1.0 < apart.max() < 2.5
+
+
+@pytest.mark.parametrize("mjd", [54832.0, 57203.99999, 57753.9999999, 57754.0, 64500.0, 70000.0])
+def test_leap_seconds_and_dates_beyond_the_tables_are_astropys(mjd):
+    times = mjd + np.array([-1.0, 0.0, 5e-6, 1e-5, 0.5])
+    ours = barycentric_parts(times, np.full(5, 83.6), np.full(5, 22.0), OPTICAM_MX)
+    with offline_tables():
+        theirs = astropys_own(times, np.full(5, 83.6), np.full(5, 22.0))
+    assert np.abs(microseconds(ours, theirs)).max() < 0.01
+
+
+def test_time_runs_on_through_a_leap_second():
+    stamps = [f"2016-12-31T23:59:{second}" for second in ("58.5", "59.5", "60.0", "60.5")]
+    stamps += ["2017-01-01T00:00:00.0", "2017-01-01T00:00:00.5"]
+    mid = mid_exposure_mjd(stamps, np.full(6, 0.1), np.zeros(6), "middle")
+    assert (np.diff(mid) > 0).all()
+    assert mid[3] < 57754 == mid[4]
+    star = np.full(6, 83.6), np.full(6, 22.0)
+    steps = np.diff(np.sum(barycentric_parts(mid, *star, OPTICAM_MX), axis=0)) * 86400
+    np.testing.assert_allclose(steps, [1.0, 0.5, 0.5, 0.5, 0.5], atol=2e-4)  # but for the Earth's speed
+
+
+def test_threads_do_not_lose_each_others_settings():
+    before = iers.conf.auto_download, iers.conf.auto_max_age
+    seen = []
+
+    def work(k):
+        for step in range(5):
+            with offline_tables():
+                seen.append(iers.conf.auto_download)
+                barycentric_mjd([60000.0 + k + step / 7], [10.0], [20.0], OPTICAM_MX)
+                seen.append(iers.conf.auto_download)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert len(seen) == 40
+    assert not any(seen)
+    assert (iers.conf.auto_download, iers.conf.auto_max_age) == before
 
 
 def test_a_time_does_not_depend_on_the_others(sky):
