@@ -69,6 +69,8 @@ class Exposure:
         Flat indices of pixels to tell of, and the bits of `schema.Flag` each is marked with.
     flat_variance : ndarray, shape (ny, nx), float32, optional
         Relative variance of the flat field the image was divided by; None for no flat.
+    response : ndarray, shape (ny, nx), float32, optional
+        The flat field itself, 1 on average: a pixel's charge is gain x response x its value. None for 1.
     """
 
     image: Image
@@ -81,6 +83,7 @@ class Exposure:
     marked: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     marks: NDArray[np.int32] = field(default_factory=lambda: np.empty(0, np.int32))
     flat_variance: NDArray[np.float32] | None = None
+    response: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

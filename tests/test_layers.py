@@ -23,6 +23,7 @@ RANKS = {
     "simulate": 3,
     "testing": 3,
     "workspace": 3,
+    "calibration": 4,
     "catalog": 4,
     "photometers": 4,
     "plotting": 4,

@@ -104,11 +104,12 @@ def _unchanged(files: list[str], previous: pd.DataFrame | None, made_with: str) 
         return empty_frames()
     first = previous.drop_duplicates("path")
     known = dict(zip(first["path"], zip(first["size"], first["mtime_ns"], strict=True), strict=True))
-    same = {path for path in files if path in known and _size_and_time(path) == known[path]}
+    same = {path for path in files if path in known and size_and_time(path) == known[path]}
     return previous[previous["path"].isin(same)]
 
 
-def _size_and_time(path: str) -> tuple[int, int] | None:
+def size_and_time(path: str) -> tuple[int, int] | None:
+    """Size [byte] and time of modification [ns] of a file; None if there is none."""
     try:
         status = Path(path).stat()
     except OSError:

@@ -104,7 +104,7 @@ def _hdu_record(hdu: HduHeader, first: HduHeader, instrument: Instrument) -> Rec
 
 def _fill(record: Record, hdu: HduHeader, view: HeaderView) -> None:
     """Fill in as much as the header gives; what cannot be assumed raises HeaderError at its place."""
-    record["planes"], record["shape"] = _geometry(hdu.shape)
+    record["planes"], record["shape"] = geometry(hdu.shape)
     record["binning"], _ = binning(view)
     if calibration := not_science(view):
         raise HeaderError(calibration)
@@ -117,7 +117,7 @@ def _fill(record: Record, hdu: HduHeader, view: HeaderView) -> None:
     record["notes"] = NOTE_SEPARATOR.join(text.replace(NOTE_SEPARATOR, ", ") for text in every)
 
 
-def _geometry(shape: tuple[int, ...]) -> tuple[int, str]:
+def geometry(shape: tuple[int, ...]) -> tuple[int, str]:
     """Count planes and name 'rows x columns'; leading axes of length 1 do not count."""
     axes = list(shape)
     while len(axes) > 3 and axes[0] == 1:

@@ -1,0 +1,1 @@
+"""Master frames of bias, dark and flat, and frames calibrated with them as they are read."""

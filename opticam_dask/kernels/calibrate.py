@@ -1,0 +1,265 @@
+"""Detector frames: sums for master frames, in integers so that any order gives the same bits; and calibration."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numba
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from opticam_dask.types import Image
+
+_SQUARE_BITS = 62  # of the sum of the squares of all frames
+_VALUE_BITS = 30  # of one value, kept as int32
+_NONE_LOW, _NONE_HIGH = np.int32(2**31 - 1), np.int32(-(2**31))
+NOTHING = np.empty((0, 0), np.float32)
+"""Stands for a map that there is none of."""
+
+
+@dataclass(frozen=True)
+class Digits:
+    """How values become integers.
+
+    Parameters
+    ----------
+    scale : float
+        Integer steps per unit; a power of two.
+    limit : float
+        Values beyond this, on either side, do not count.
+    """
+
+    scale: float
+    limit: float
+
+    @classmethod
+    def of(cls, limit: float, n_frames: int) -> Digits:
+        """Finest digits for which the squares of ``n_frames`` values of up to ``limit`` add up in int64."""
+        bits = min((_SQUARE_BITS - math.ceil(math.log2(n_frames + 1))) // 2, _VALUE_BITS)
+        return cls(2.0 ** (bits - math.ceil(math.log2(limit))), float(limit))
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """What turns the numbers of a frame into light: ``(raw - bias - dark x seconds - constant) x factor``.
+
+    Parameters
+    ----------
+    bias, dark : ndarray, shape (ny, nx), float32
+        Bias [adu] and dark rate [adu / s]; `NOTHING` for none.
+    seconds : float
+        Exposure time.
+    constant : float
+        Level to subtract everywhere [adu].
+    factor : float
+        To multiply with.
+    saturation : float
+        Raw level from which a pixel counts as saturated [adu]; NaN for none.
+    """
+
+    bias: NDArray[np.float32] = NOTHING
+    dark: NDArray[np.float32] = NOTHING
+    seconds: float = 0.0
+    constant: float = 0.0
+    factor: float = 1.0
+    saturation: float = math.nan
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """As the kernels take them."""
+        numbers = self.seconds, self.constant, self.factor, self.saturation
+        return self.bias, self.dark, *map(float, numbers)
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """What is kept of some frames at each pixel; integers, so that order and grouping do not matter.
+
+    Parameters
+    ----------
+    sums : ndarray of int64, shape (2, ny, nx)
+        Sum and sum of squares, in integer steps.
+    small : ndarray of int32, shape (1 or 5, ny, nx)
+        Number of values; then the lowest, the second lowest, the highest and the second highest.
+    """
+
+    sums: NDArray[np.int64]
+    small: NDArray[np.int32]
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int], *, extremes: bool) -> Sums:
+        """Sums of no frame."""
+        small = np.zeros((5 if extremes else 1, *shape), np.int32)
+        small[1:3], small[3:] = _NONE_LOW, _NONE_HIGH
+        return cls(np.zeros((2, *shape), np.int64), small)
+
+    def strip(self, rows: slice) -> Sums:
+        """Some rows, without a copy."""
+        return Sums(self.sums[:, rows], self.small[:, rows])
+
+
+def merged(parts: Sequence[Sums]) -> Sums:
+    """Sums of all the frames of several."""
+    first, *others = parts
+    total = Sums(np.array(first.sums), np.array(first.small))
+    for other in others:
+        np.add(total.sums, other.sums, out=total.sums)
+        total.small[0] += other.small[0]
+        if len(total.small) > 1:
+            _merge_extremes(total.small, np.asarray(other.small))
+    return total
+
+
+def _merge_extremes(mine: NDArray[np.int32], other: NDArray[np.int32]) -> None:
+    for first, nearer, farther in ((1, np.minimum, np.maximum), (3, np.maximum, np.minimum)):
+        second = nearer(farther(mine[first], other[first]), nearer(mine[first + 1], other[first + 1]))
+        mine[first] = nearer(mine[first], other[first])
+        mine[first + 1] = second
+
+
+def add_to_extremes(image: Image, response: Response, digits: Digits, into: Sums) -> None:
+    """Add a frame to sums with extremes: the first pass.
+
+    Parameters
+    ----------
+    image : ndarray, shape (ny, nx) [adu]
+        uint16, float32 or float64. NaN, saturated pixels and values beyond the limit have no part.
+    response : Response
+        What is done to the values first.
+    digits : Digits
+        How they become integers.
+    into : Sums
+        Changed in place.
+    """
+    _add_all(image, *response.arguments, digits.scale, digits.limit, into.sums, into.small)
+
+
+def add_within(
+    image: Image, response: Response, digits: Digits, bounds: NDArray[np.int32], into: Sums
+) -> None:
+    """Add a frame's values between bounds to sums: the second pass.
+
+    Parameters
+    ----------
+    image, response, digits, into
+        As for `add_to_extremes`.
+    bounds : ndarray of int32, shape (2, ny, nx)
+        Lowest and highest value to accept, in integer steps.
+    """
+    _add_bounded(
+        image, *response.arguments, digits.scale, digits.limit, bounds, into.sums, into.small
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def _value(raw, bias, dark, j, i, seconds, constant, factor):
+    value = np.float64(raw) - constant
+    if bias.size:
+        value -= np.float64(bias[j, i])
+    if dark.size:
+        value -= np.float64(dark[j, i]) * seconds
+    return value * factor
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_all(image, bias, dark, seconds, constant, factor, saturation, scale, limit, sums, small):
+    ny, nx = image.shape
+    for j in range(ny):
+        for i in range(nx):
+            value = _value(image[j, i], bias, dark, j, i, seconds, constant, factor)
+            if image[j, i] >= saturation or not abs(value) <= limit:
+                continue
+            step = np.int64(np.rint(value * scale))
+            sums[0, j, i] += step
+            sums[1, j, i] += step * step
+            small[0, j, i] += 1
+            if step < small[2, j, i]:
+                small[2, j, i] = max(step, small[1, j, i])
+                small[1, j, i] = min(step, small[1, j, i])
+            if step > small[4, j, i]:
+                small[4, j, i] = min(step, small[3, j, i])
+                small[3, j, i] = max(step, small[3, j, i])
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_bounded(image, bias, dark, seconds, constant, factor, saturation, scale, limit, bounds, sums, small):
+    ny, nx = image.shape
+    for j in range(ny):
+        for i in range(nx):
+            value = _value(image[j, i], bias, dark, j, i, seconds, constant, factor)
+            if image[j, i] >= saturation or not abs(value) <= limit:
+                continue
+            step = np.int64(np.rint(value * scale))
+            if bounds[0, j, i] <= step <= bounds[1, j, i]:
+                sums[0, j, i] += step
+                sums[1, j, i] += step * step
+                small[0, j, i] += 1
+
+
+def calibrated(
+    image: Image, response: Response, inverse: NDArray[np.float32], start: tuple[int, int], shape: tuple[int, int]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Calibrate a part of a frame in one pass over its pixels.
+
+    Parameters
+    ----------
+    image : ndarray, shape (ny, nx) [adu]
+        The whole frame: uint16, float32 or float64.
+    response : Response
+        Maps of the part's shape.
+    inverse : ndarray, shape of the part, float32
+        One over the flat field, NaN at bad pixels; `NOTHING` for neither.
+    start, shape : tuple of int
+        First row and column of the part, and its shape.
+
+    Returns
+    -------
+    image : ndarray, shape of the part, float32
+        NaN at bad pixels.
+    saturated : ndarray of int64
+        Flat indices, in the part, of raw pixels at or above the saturation level.
+    """
+    out = np.empty(shape, np.float32)
+    count = _calibrate(image, *response.arguments, inverse, *start, out)
+    if not count:
+        return out, np.empty(0, np.int64)
+    part = image[start[0] : start[0] + shape[0], start[1] : start[1] + shape[1]]
+    return out, np.flatnonzero(part >= response.saturation)
+
+
+@numba.njit(cache=True, nogil=True)
+def _calibrate(image, bias, dark, seconds, constant, factor, saturation, inverse, row, column, out):
+    ny, nx = out.shape
+    count = 0
+    for j in range(ny):
+        for i in range(nx):
+            raw = image[row + j, column + i]
+            value = _value(raw, bias, dark, j, i, seconds, constant, factor)
+            if inverse.size:
+                value *= inverse[j, i]
+            out[j, i] = value
+            count += raw >= saturation
+    return count
+
+
+def rebinned(image: NDArray[Any], factor: int) -> NDArray[Any]:
+    """Sum of squares of ``factor`` x ``factor`` pixels; rows and columns that fill no square are left out.
+
+    NaN where any of the pixels is: a sum without it would be too small.
+    """
+    ny, nx = (length // factor for length in image.shape)
+    cut = image[: ny * factor, : nx * factor].reshape(ny, factor, nx, factor)
+    return np.asarray(cut.sum(axis=(1, 3), dtype=np.float64).astype(image.dtype))
+
+
+def rebinned_places(marked: NDArray[np.int64], shape: tuple[int, int], factor: int) -> NDArray[np.int64]:
+    """Flat indices after `rebinned` of pixels given by flat indices; -1 for those left out."""
+    ny, nx = (length // factor for length in shape)
+    row, column = (index // factor for index in np.divmod(marked, shape[1]))
+    return np.asarray(np.where((row < ny) & (column < nx), row * nx + column, -1), np.int64)
