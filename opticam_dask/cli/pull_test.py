@@ -45,7 +45,6 @@ BOTH = "both"
 )
 @cluster_options
 @config_option
-@click.pass_context
 def command(
     ctx: click.Context, out: Path | None, place: str, gains: tuple[float, ...], **options: Any
 ) -> None:
@@ -69,4 +68,4 @@ def command(
             **options,
         )
     click.echo(report(result))
-    ctx.exit(0 if result.passed else 1)
+    click.get_current_context().exit(0 if result.passed else 1)

@@ -1,5 +1,6 @@
 """Simulated nights: the tutorial's scene, and serious ones with a truth table."""
 
+from opticam_dask.simulate.calibration import SimulatedCalibration, simulate_calibration
 from opticam_dask.simulate.observations import SimulatedNight, simulate_flats, simulate_night
 from opticam_dask.simulate.parts import CameraSetup, Cloud, Transit, Variable
 from opticam_dask.simulate.scene import Scene
@@ -14,12 +15,14 @@ __all__ = [
     "CameraSetup",
     "Cloud",
     "Scene",
+    "SimulatedCalibration",
     "SimulatedNight",
     "Transit",
     "Variable",
     "generate_flats",
     "generate_gappy_observations",
     "generate_observations",
+    "simulate_calibration",
     "simulate_flats",
     "simulate_night",
     "tutorial_scene",

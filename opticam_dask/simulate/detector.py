@@ -1,4 +1,4 @@
-"""What the detector does to the light: shadows, dust, dark current, hot pixels, cosmic rays, read-out."""
+"""What the detector does to the light: photon noise, dark current, cosmic rays, read-out."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opticam_dask.simulate.parts import CameraSetup
+from opticam_dask.simulate.patterns import bias_pattern, dark_pattern, hot_pixels, response, shadows_on
 from opticam_dask.simulate.photons import poisson_inplace
 from opticam_dask.simulate.scene import Scene
 from opticam_dask.simulate.streams import Purpose, generator, seed_sequence
 
 Floats = NDArray[np.float64]
-DUST_RADIUS = 0.04
-"""Radius of a dust shadow, as a fraction of the frame's shorter side."""
+KINDS = ("object", "flat", "bias", "dark")
+"""Kinds of exposures; their numbers are keys of random streams, so never reorder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,32 +25,66 @@ class Detector:
 
     Parameters
     ----------
+    shadows : ndarray, shape (ny, nx), float64
+        Fraction of the light that reaches each pixel.
     throughput : ndarray, shape (ny, nx), float64
-        Fraction of the light each pixel receives.
+        The same times the pixel's response, which is 1 on average.
     sky : ndarray, shape (ny, nx), float64
         Expected level without stars, hot pixels, or bias [adu].
     hot : ndarray, shape (ny, nx), float64
-        Counts that hot pixels add [adu].
+        Counts that hot pixels add to a frame of ``exposure_s`` [adu].
+    dark : float, or ndarray, shape (ny, nx)
+        Dark current without that of hot pixels [adu / s].
+    bias : float, or ndarray, shape (ny, nx)
+        Bias [adu].
+    exposure_s : float
+        Exposure time of the camera's frames [s].
     """
 
+    shadows: Floats
     throughput: Floats
     sky: Floats
     hot: Floats
+    dark: Floats | float
+    bias: Floats | float
+    exposure_s: float
+
+    def dark_counts(self, exposure_s: float) -> Floats:
+        """Return the counts of dark current, hot pixels included, after an exposure, shape (ny, nx) [adu]."""
+        times = exposure_s / self.exposure_s if self.exposure_s > 0 else 0.0
+        return np.asarray(self.dark * exposure_s + self.hot * times)
 
 
 def make_detector(scene: Scene, camera: CameraSetup, exposure_s: float) -> Detector:
     """Detector of a camera, and the sky on it."""
-    throughput = _throughput(scene, camera)
+    shadows = shadows_on(scene, camera)
+    throughput = response(scene, camera) * shadows if scene.prnu > 0 else shadows
     ny, nx = scene.shape
     y, x = np.ogrid[:ny, :nx]
     gx, gy = scene.sky_gradient
     sky = scene.sky + gx * (x - (nx - 1) / 2) + gy * (y - (ny - 1) / 2)
-    dark = scene.dark_current * exposure_s / scene.gain
-    return Detector(throughput, np.asarray(sky * throughput + dark), _hot_pixels(scene, camera))
+    uneven = dark_pattern(scene, camera) if scene.dark_nonuniformity > 0 else 1.0
+    dark = scene.dark_current * exposure_s / scene.gain * uneven
+    bias = scene.bias + bias_pattern(scene, camera) if scene.bias_structure > 0 else scene.bias
+    return Detector(
+        shadows,
+        throughput,
+        np.asarray(sky * throughput + dark),
+        hot_pixels(scene, camera),
+        scene.dark_current / scene.gain * uneven,
+        bias,
+        exposure_s,
+    )
 
 
 def expose(
-    scene: Scene, camera: CameraSetup, index: int, image: Floats, *, flat: bool = False
+    scene: Scene,
+    camera: CameraSetup,
+    index: int,
+    image: Floats,
+    *,
+    bias: Floats | float | None = None,
+    kind: str = "object",
 ) -> NDArray[np.generic]:
     """Photon noise, cosmic rays, read-out and digitisation of an image of expected counts.
 
@@ -61,24 +96,26 @@ def expose(
         Number of the exposure.
     image : ndarray, shape (ny, nx), float64
         Expected counts without bias [adu]; changed in place.
-    flat : bool
-        A flat field: it has streams of its own and no cosmic rays.
+    bias : float, or ndarray, shape (ny, nx), optional
+        Bias of the pixels [adu]; by default the scene's.
+    kind : {'object', 'flat', 'bias', 'dark'}
+        Each kind has streams of its own; flat fields and bias frames see no cosmic rays.
 
     Returns
     -------
     ndarray, shape (ny, nx)
         Pixels as written to the file, of the scene's dtype.
     """
-    keys = (camera.filter, index, int(flat))
+    keys = (camera.filter, index, KINDS.index(kind))
     image *= scene.gain
     _photon_noise(scene, image, keys)
-    if scene.cosmic_rays > 0 and not flat:
+    if scene.cosmic_rays > 0 and kind in ("object", "dark"):
         _add_cosmic_rays(scene, image, generator(scene.seed, Purpose.COSMIC_RAYS, *keys))
     if scene.read_noise > 0 and scene.noise != "none":
         deviates = generator(scene.seed, Purpose.READ_NOISE, *keys).standard_normal(image.shape, np.float32)
         deviates *= np.float32(scene.read_noise)
         image += deviates
-    return _digitise(scene, image)
+    return _digitise(scene, image, scene.bias if bias is None else bias)
 
 
 def _photon_noise(scene: Scene, image: Floats, keys: tuple[int | str, ...]) -> None:
@@ -91,9 +128,9 @@ def _photon_noise(scene: Scene, image: Floats, keys: tuple[int | str, ...]) -> N
         image += deviates
 
 
-def _digitise(scene: Scene, image: Floats) -> NDArray[np.generic]:
+def _digitise(scene: Scene, image: Floats, bias: Floats | float) -> NDArray[np.generic]:
     image /= scene.gain
-    image += scene.bias
+    image += bias
     if scene.saturation is not None:
         np.minimum(image, scene.saturation, out=image)
     if scene.dtype == "uint16":
@@ -103,33 +140,6 @@ def _digitise(scene: Scene, image: Floats) -> NDArray[np.generic]:
         np.rint(np.divide(image, scene.quantum, out=image), out=image)
         image *= scene.quantum
     return image.astype(scene.dtype, copy=False)
-
-
-def _throughput(scene: Scene, camera: CameraSetup) -> Floats:
-    ny, nx = scene.shape
-    y, x = np.ogrid[:ny, :nx]
-    radius = np.hypot(x - (nx - 1) / 2, y - (ny - 1) / 2)
-    light = 1.0 - scene.vignetting * (radius / max(radius.max(), 1.0)) ** 2
-    if scene.circular_aperture:
-        light = light * np.minimum(1.0, (np.maximum(radius, 0.5) / (ny / 2)) ** -2)
-    for spot_x, spot_y, depth in _dust(scene, camera):
-        distance2 = (x - spot_x) ** 2 + (y - spot_y) ** 2
-        light = light * (1.0 - depth * np.exp(-0.5 * distance2 / (DUST_RADIUS * min(ny, nx)) ** 2))
-    return np.ascontiguousarray(light)
-
-
-def _dust(scene: Scene, camera: CameraSetup) -> Floats:
-    rng = generator(scene.seed, Purpose.DUST, camera.filter)
-    places = rng.random((scene.dust_spots, 2)) * (scene.shape[1], scene.shape[0])
-    return np.column_stack([places, np.full(scene.dust_spots, scene.dust_depth)])
-
-
-def _hot_pixels(scene: Scene, camera: CameraSetup) -> Floats:
-    rng = generator(scene.seed, Purpose.HOT_PIXELS, camera.filter)
-    hot = np.zeros(scene.shape)
-    where = rng.choice(hot.size, size=min(scene.hot_pixels, hot.size), replace=False)
-    hot.flat[where] = scene.hot_pixel_level * rng.uniform(0.5, 1.5, size=where.size)
-    return hot
 
 
 def _add_cosmic_rays(scene: Scene, image: Floats, rng: np.random.Generator) -> None:

@@ -20,6 +20,31 @@ from opticam_dask.simulate.sky import CameraRun, Floats, camera_run, fluxes, mak
 _PROFILES = {"gaussian": 0, "sampled-gaussian": 1, "moffat": 2}
 
 
+@dataclass(frozen=True)
+class CalibrationFrame:
+    """One bias, dark or flat frame.
+
+    Parameters
+    ----------
+    kind : {'bias', 'dark', 'flat'}
+        What it is.
+    number : int
+        Number among those of its kind and camera; its noise follows from it.
+    start : numpy.datetime64
+        UTC at the start, in milliseconds.
+    exposure_s : float
+        Exposure time [s].
+    level : float
+        Light where there is no shadow [adu].
+    """
+
+    kind: str
+    number: int
+    start: np.datetime64
+    exposure_s: float
+    level: float = 0.0
+
+
 @dataclass(frozen=True, eq=False)
 class CameraFrames:
     """All frames of one camera, made on demand.
@@ -70,7 +95,8 @@ class CameraFrames:
 
     def pixels(self, row: int) -> NDArray[np.generic]:
         """Pixels of a frame as a file holds them, shape (ny, nx), of the scene's dtype."""
-        return expose(self.scene, self.run.camera, int(self.run.index[row]), self.expected(row))
+        index = int(self.run.index[row])
+        return expose(self.scene, self.run.camera, index, self.expected(row), bias=self.detector.bias)
 
     def write(self, row: int, directory: Path) -> None:
         """Write a frame's file."""
@@ -86,15 +112,23 @@ class CameraFrames:
 
     def write_flat(self, number: int, path: Path, *, level: float, exposure_s: float) -> None:
         """Write a flat field of a mean level [adu] (without shadows and bias)."""
+        start = start_of(self.scene, self.run, 0) + np.timedelta64(1000 * number, "ms")
+        frame = CalibrationFrame("flat", number, start, exposure_s, level=level)
+        self._write_special(frame, path, level * self.detector.throughput)
+
+    def write_calibration(self, frame: CalibrationFrame, path: Path) -> None:
+        """Write a bias or dark frame, or a flat field with its dark current and hot pixels."""
+        image = frame.level * self.detector.throughput + self.detector.dark_counts(frame.exposure_s)
+        self._write_special(frame, path, image)
+
+    def _write_special(self, frame: CalibrationFrame, path: Path, image: Floats) -> None:
         exposure = Exposure(
-            run=self.run,
-            start=start_of(self.scene, self.run, 0) + np.timedelta64(1000 * number, "ms"),
-            name=path.name,
-            kind="flat",
-            exposure_s=exposure_s,
+            run=self.run, start=frame.start, name=path.name, kind=frame.kind, exposure_s=frame.exposure_s
         )
-        image = expose(self.scene, self.run.camera, number, level * self.detector.throughput, flat=True)
-        write_atomically(path, fits_bytes(image, cards(self.scene, exposure), self.scene.compression))
+        pixels = expose(
+            self.scene, self.run.camera, frame.number, image, bias=self.detector.bias, kind=frame.kind
+        )
+        write_atomically(path, fits_bytes(pixels, cards(self.scene, exposure), self.scene.compression))
 
 
 def camera_frames(scene: Scene, camera: CameraSetup) -> CameraFrames:

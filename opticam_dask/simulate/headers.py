@@ -33,7 +33,7 @@ class Exposure:
     name : str
         Name of the file.
     kind : str
-        'object' or 'flat'.
+        'object', 'flat', 'bias' or 'dark'.
     exposure_s : float
         Exposure time [s].
     """

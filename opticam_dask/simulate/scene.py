@@ -63,8 +63,12 @@ class Scene:
         Its change along x and y [adu / pixel / pixel].
     gain, read_noise, dark_current : float
         [electron / adu], [electron], [electron / pixel / s].
+    dark_nonuniformity : float
+        Scatter of the dark current from pixel to pixel, as a fraction of it.
     bias : float
         Added to every pixel [adu].
+    bias_structure : float
+        Scatter of the bias over the frame, fixed, of mean 0: a pattern of columns and one of rows [adu].
     noise : {'poisson', 'gaussian', 'none'}
         Photon noise: Poisson electrons, normal deviates of the same variance, or none.
     drift_px_per_hour : tuple of float
@@ -86,7 +90,8 @@ class Scene:
     hot_pixels : int
         Hot pixels of each camera, at fixed places.
     hot_pixel_level : float
-        Mean counts a hot pixel adds; each has its own level within 50 % of it [adu].
+        Mean counts a hot pixel adds to a frame; each has its own level within 50 % of it [adu]. In dark
+        frames and flat fields it grows with the exposure time.
     cosmic_rays : float
         Mean number of cosmic rays per frame.
     cosmic_ray_electrons : float
@@ -101,8 +106,12 @@ class Scene:
         Fraction of the light lost in the corners, growing as the square of the radius.
     dust_spots : int
         Dust shadows of each camera.
+    dust_rings : int
+        Out-of-focus shadows of each camera: rings with a lighter middle.
     dust_depth : float
-        Fraction of the light lost in the middle of one.
+        Fraction of the light lost in the middle of a spot, or in a ring.
+    prnu : float
+        Scatter of the pixels' response to light, as a fraction of it (photo-response non-uniformity).
     dtype : {'uint16', 'float32', 'float64'}
         Pixels of the files. 'uint16' is rounded and cut at 0 and 65535.
     quantum : float
@@ -145,7 +154,9 @@ class Scene:
     gain: float = 1.0
     read_noise: float = 1.3
     dark_current: float = 0.0
+    dark_nonuniformity: float = 0.0
     bias: float = 0.0
+    bias_structure: float = 0.0
     noise: str = "poisson"
     drift_px_per_hour: tuple[float, float] = (0.0, 0.0)
     jitter_px: float = 0.0
@@ -166,7 +177,9 @@ class Scene:
     circular_aperture: bool = False
     vignetting: float = 0.0
     dust_spots: int = 0
+    dust_rings: int = 0
     dust_depth: float = 0.1
+    prnu: float = 0.0
     dtype: str = "uint16"
     quantum: float = 0.0
     compression: str = "gz"

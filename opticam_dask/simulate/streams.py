@@ -22,6 +22,10 @@ class Purpose(IntEnum):
     READ_NOISE = 10
     COSMIC_RAYS = 11
     FLATS = 12
+    DUST_RINGS = 13
+    RESPONSE = 14
+    BIAS_PATTERN = 15
+    DARK_PATTERN = 16
 
 
 def seed_sequence(seed: int, purpose: Purpose, *keys: int | str) -> np.random.SeedSequence:

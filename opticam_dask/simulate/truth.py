@@ -110,7 +110,7 @@ def _table(
         "x": xy[:, 0],
         "y": xy[:, 1],
         "flux": fluxes(scene, run, stars, rows).ravel(),
-        "throughput": _at(detector.throughput, xy),
+        "throughput": _at(detector.shadows, xy),
         "fwhm": np.repeat(width * run.seeing[rows], each),
         "sky": _at(detector.sky, xy) + scene.bias,
     }

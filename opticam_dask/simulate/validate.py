@@ -31,7 +31,15 @@ _CHOICES = {
     "compression": ("none", "gz", "fz"),
     "header_style": ("opticam", "plain"),
 }
-_COUNTS = {"seed": 0, "n_frames": 1, "binning": 1, "n_stars": 0, "hot_pixels": 0, "dust_spots": 0}
+_COUNTS = {
+    "seed": 0,
+    "n_frames": 1,
+    "binning": 1,
+    "n_stars": 0,
+    "hot_pixels": 0,
+    "dust_spots": 0,
+    "dust_rings": 0,
+}
 _POSITIVE = ("semimajor_sigma", "semiminor_sigma", "gain")
 _AT_LEAST_ZERO = (
     "exposure_s",
@@ -41,13 +49,15 @@ _AT_LEAST_ZERO = (
     "read_noise",
     "dark_current",
     "bias",
+    "bias_structure",
+    "dark_nonuniformity",
     "quantum",
     "jitter_px",
     "hot_pixel_level",
     "cosmic_rays",
     "cosmic_ray_electrons",
 )
-_FRACTIONS = ("vignetting", "dust_depth", "gap_start", "gap_continue")
+_FRACTIONS = ("vignetting", "dust_depth", "prnu", "gap_start", "gap_continue")
 _FINITE = ("flux_slope", "orientation", "rotation_deg_per_hour")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from opticam_dask.validation.pull_test import PullTest
@@ -26,8 +26,8 @@ def report(result: PullTest) -> str:
     return "\n".join([*lines, _UNITS, f"{verdict}: {aim}"])
 
 
-def _line(row: dict[str, object]) -> str:
-    values = {str(key): value for key, value in row.items()}
+def _line(row: Any) -> str:
+    values = dict(row)
     place = "forced" if values["forced"] else "matched"
     counts = "{low:.0e}..{high:.0e}".format(**values)
     return (
