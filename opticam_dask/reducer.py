@@ -15,12 +15,15 @@ import numpy as np
 import pandas as pd
 
 from opticam_dask.catalog.build import AlignmentConfig, CameraCatalog
+from opticam_dask.catalog.growth import SCALES, growth_curves
 from opticam_dask.cluster import Runner, connect
 from opticam_dask.errors import CatalogError, InputError
 from opticam_dask.instrument import OPTICAM_MX, Instrument
 from opticam_dask.io.scan_report import scan_report
 from opticam_dask.observation import DataSource, header_mapper, index_observation, usable, without_barycentre
 from opticam_dask.photometers.base import BasePhotometer
+from opticam_dask.plotting.growth import growth_figure
+from opticam_dask.plotting.style import save_figure, show_in_notebook
 from opticam_dask.runner import place_of
 from opticam_dask.stages import CatalogStage, PhotometryStage
 from opticam_dask.tables.light_curves import BlockSummary
@@ -261,17 +264,48 @@ class Reducer:
         SettingsChangedError
             If light curves made with other settings exist and `overwrite` is false.
         """
-        if not self._catalogs:
-            raise CatalogError(
-                f"{self.out_directory}: no catalogues of these frames yet; call create_catalogs() first"
-            )
+        catalogs = self._require_catalogs()
         photometers = [photometer] if isinstance(photometer, BasePhotometer) else list(photometer)
-        stage = PhotometryStage(self._stage, self._catalogs, photometers)
+        stage = PhotometryStage(self._stage, catalogs, photometers)
         summaries = stage.measure(run=self._run, say=self.say, overwrite=overwrite)
         self._record()
         if export_csv:
             stage.export(run=self._run, say=self.say, measured=summaries)
         return pd.DataFrame(summaries, columns=list(BlockSummary.__dataclass_fields__))
+
+    def growth_curves(self, scales: Sequence[float] = SCALES) -> pd.DataFrame:
+        """Measure how the light of each source grows with the aperture, and draw ``diag/growth_curves.pdf``.
+
+        Parameters
+        ----------
+        scales : sequence of float
+            Semi-axes of the apertures in units of the PSF's FWHM, increasing.
+
+        Returns
+        -------
+        DataFrame
+            ``camera`` and the columns of `opticam_dask.catalog.growth.growth_curves`.
+
+        Raises
+        ------
+        CatalogError
+            If there are no catalogues yet.
+        """
+        curves = {
+            camera: growth_curves(catalog, scales) for camera, catalog in self._require_catalogs().items()
+        }
+        figure = growth_figure(curves)
+        save_figure(figure, self._tree.diag / "growth_curves.pdf")
+        if self.show_plots:
+            show_in_notebook(figure)
+        return pd.concat([rows.assign(camera=camera) for camera, rows in curves.items()], ignore_index=True)
+
+    def _require_catalogs(self) -> dict[str, CameraCatalog]:
+        if not self._catalogs:
+            raise CatalogError(
+                f"{self.out_directory}: no catalogues of these frames yet; call create_catalogs() first"
+            )
+        return self._catalogs
 
     def close(self) -> None:
         """Stop the cluster this reducer started; results stay where they are."""

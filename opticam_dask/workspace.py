@@ -34,7 +34,7 @@ class OutputTree:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
         try:
-            for folder in (self.cat, self.lcs, self.misc):
+            for folder in (self.cat, self.lcs, self.diag, self.misc):
                 folder.mkdir(parents=True, exist_ok=True)
             self.log.open("a").close()
         except OSError as error:
@@ -61,6 +61,11 @@ class OutputTree:
     def lcs(self) -> Path:
         """Light curves, a folder a label."""
         return self.root / "lcs"
+
+    @property
+    def diag(self) -> Path:
+        """Diagnostic figures."""
+        return self.root / "diag"
 
     @property
     def misc(self) -> Path:

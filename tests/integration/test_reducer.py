@@ -157,6 +157,18 @@ def test_several_photometers_read_the_frames_once_and_give_what_each_gives_alone
     assert (tmp_path / "both/lcs/aperture/2:r_source_6.csv").is_file()
 
 
+def test_growth_curves_of_all_cameras_are_measured_and_drawn(night: Path, tmp_path: Path) -> None:
+    with reducer(night, tmp_path) as r:
+        with pytest.raises(CatalogError, match="create_catalogs"):
+            r.growth_curves()
+        r.create_catalogs()
+        curves = r.growth_curves((0.5, 1.0, 2.0))
+    assert curves.groupby("camera").size().to_dict() == {"1:g": 18, "2:r": 18}
+    bright = curves[curves["source"] == 1]
+    assert np.abs(bright["fraction"] - bright["model"]).max() < 0.03
+    assert (tmp_path / "diag/growth_curves.pdf").read_bytes().startswith(b"%PDF")
+
+
 def test_photometers_of_one_label_are_refused(night: Path, tmp_path: Path) -> None:
     with reducer(night, tmp_path) as r:
         r.create_catalogs()
