@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntFlag
 from typing import Literal
 
@@ -179,6 +179,15 @@ LIGHT_CURVE_COLUMNS: tuple[Column, ...] = (
 FRAMES = arrow_schema(FRAME_COLUMNS)
 ALIGNMENT = arrow_schema(ALIGNMENT_COLUMNS)
 LIGHT_CURVES = arrow_schema(LIGHT_CURVE_COLUMNS)
+
+
+def light_curve_schema(unit: str = "adu") -> pa.Schema:
+    """Make the schema of light curves whose counts are in ``unit``, 'adu' or 'electron'."""
+    return arrow_schema(
+        tuple(replace(column, unit=column.unit.replace("adu", unit)) for column in LIGHT_CURVE_COLUMNS)
+    )
+
+
 LIGHT_CURVE_KEY = ("night", "camera", "source", "frame")
 
 FrameStatus = Literal["accepted", "rejected"]

@@ -43,8 +43,8 @@ def growth_curves(catalog: CameraCatalog, scales: Sequence[float] = SCALES) -> p
     DataFrame
         One row per source and aperture: ``source``; ``scale``; ``radius``, the geometric mean of the
         semi-axes [pixel]; ``flux`` [adu]; ``fraction`` of the flux in the largest aperture, NaN where that is
-        not positive or part of it lies off the stack; ``model``, the same of the PSF. Light is taken to be even
-        within a pixel, so small apertures hold up to 1 % less of a narrow star.
+        not positive or part of it lies off the stack; ``model``, the same of the PSF. Light is taken to be
+        even within a pixel, so small apertures hold up to 1 % less of a narrow star.
 
     Raises
     ------

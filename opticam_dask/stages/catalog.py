@@ -39,6 +39,11 @@ class CatalogStage:
     finder: Callable[..., Any] | None
     threshold: float
 
+    @property
+    def unit(self) -> str:
+        """Unit of the pixels, adu or electron."""
+        return "adu"
+
     def cameras(self) -> dict[str, pd.DataFrame]:
         """Group the accepted frames by camera."""
         return {str(camera): rows for camera, rows in self.frames.groupby("camera", sort=True)}

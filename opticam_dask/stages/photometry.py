@@ -168,6 +168,7 @@ class PhotometryStage:
             box_size=default_box_size(catalog.stacked_image.shape[1], catalog.psf.semimajor_sigma),
             hot=catalog.hot,
             jobs=tuple(each.job(catalog) for each in self.sets),
+            unit=self.catalog_stage.unit,
         )
 
     def export(self, *, run: Run, say: Say, measured: list[BlockSummary]) -> None:

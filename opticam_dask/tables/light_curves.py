@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from opticam_dask.errors import FrameReadError
 from opticam_dask.io.blocks import FrameBlock
-from opticam_dask.schema import CLOUD_MAG, CLOUDY, LIGHT_CURVES, MEASUREMENT, Flag
+from opticam_dask.schema import CLOUD_MAG, CLOUDY, MEASUREMENT, Flag
 from opticam_dask.shipping import Shipped
 from opticam_dask.tables.parts import write_part
+from opticam_dask.tables.rows import rows_of
 from opticam_dask.types import XY, Affine, Exposure, PsfModel
 
 
@@ -124,6 +125,7 @@ class PhotometryPlan:
     box_size: int
     hot: NDArray[np.int64]
     jobs: tuple[PhotometryJob, ...]
+    unit: str
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,7 @@ def measure_block(block: AlignedBlock, plan: PhotometryPlan) -> list[BlockSummar
         for number, (job, photometer) in enumerate(zip(jobs, photometers, strict=True)):
             results[number, i] = _measure_frame(frame, block, i, plan, job.psf_of(block.psf[i]), photometer)
     for job, rows in zip(jobs, results, strict=True):
-        write_part(rows_of(block, plan, rows), job.root, block.frames.key, job.provenance)
+        write_part(_rows(block, plan, rows), job.root, block.frames.key, job.provenance)
     seconds = (time.perf_counter() - started) / max(len(jobs), 1)
     return [
         _summary(job, block.frames, rows, seconds, unreadable)
@@ -227,6 +229,12 @@ def _measure_frame(
     )
 
 
+def _rows(block: AlignedBlock, plan: PhotometryPlan, results: NDArray[Any]) -> pa.Table:
+    """Light-curve rows of one photometer's measurements, shape (n_frames, n_source)."""
+    flags = results["flags"] | (block.frames.meta["flags"] | block.flags)[:, None]
+    return rows_of(block.frames, plan.source, results, flags, block.fwhm, unit=plan.unit)
+
+
 def _nothing(n: int, flag: Flag) -> NDArray[Any]:
     """Rows of a frame that could not be measured: NaN, with the reason."""
     rows = np.empty(n, MEASUREMENT)
@@ -234,27 +242,3 @@ def _nothing(n: int, flag: Flag) -> NDArray[Any]:
         rows[name] = np.nan
     rows["flags"] = int(flag)
     return rows
-
-
-def rows_of(block: AlignedBlock, plan: PhotometryPlan, results: NDArray[Any]) -> pa.Table:
-    """Light-curve rows of a block from its (frame, source) measurements, sorted by source then frame."""
-    frames, n_source = block.frames, len(plan.xy)
-    n_frames = len(frames)
-
-    def per_frame(values: NDArray[Any]) -> NDArray[Any]:
-        return np.tile(values, n_source)
-
-    flags = results["flags"] | (frames.meta["flags"] | block.flags)[:, None]
-    columns: dict[str, Any] = {
-        "night": pa.array([frames.night] * (n_frames * n_source), pa.string()),
-        "camera": pa.array([frames.camera] * (n_frames * n_source), pa.string()),
-        "filter": pa.array([frames.filter] * (n_frames * n_source), pa.string()),
-        "source": np.repeat(plan.source, n_frames),
-        "fwhm": per_frame(block.fwhm),
-        "flags": flags.T.ravel(),
-    }
-    columns |= {
-        name: per_frame(frames.meta[name]) for name in ("frame", "BMJD", "MJD", "airmass", "exposure")
-    }
-    columns |= {name: results[name].T.ravel() for name in ("flux", "flux_err", "bkg", "bkg_err", "x", "y")}
-    return pa.table([pa.array(columns[f.name], f.type) for f in LIGHT_CURVES], schema=LIGHT_CURVES)

@@ -103,7 +103,9 @@ def write_part(
     _check(table, key)
     columns = [table.column(field.name).cast(field.type) for field in STORED]
     metadata = {name: text for name, text in sorted((provenance or {}).items())}
-    stored = pa.table(columns, schema=STORED.with_metadata(metadata or None))
+    # units are those of the table: counts may be in adu or in electrons
+    fields = [field.with_metadata(table.field(field.name).metadata or field.metadata) for field in STORED]
+    stored = pa.table(columns, schema=pa.schema(fields, metadata or None))
     stored = stored.sort_by([("source", "ascending"), ("frame", "ascending")]).combine_chunks()
     path, root = part_path(root, key), Path(root)
     with replacing(path, staging=root.parent) as temporary:
