@@ -16,6 +16,7 @@ Examples:
   opticam-dask simulate night1 --frames 300 --stars 60 --set semimajor_sigma=4.0 --set semiminor_sigma=2.5
   opticam-dask simulate night2 --set 'cameras=[{filter="g", cadence_s=2.0}, "r"]' --compression fz
   opticam-dask simulate night3 --set 'clouds=[{start=40, stop=60, extinction_mag=1.0}]'
+  opticam-dask simulate night4 --calibration 20 --set bias=100 --set bias_structure=3 --set prnu=0.01
 """
 
 
@@ -38,6 +39,12 @@ Examples:
     metavar="KEY=VALUE",
     help="Any parameter of the scene, the value as in TOML; may be repeated.",
 )
+@click.option(
+    "--calibration",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Write N bias frames, dark frames and flat fields per camera too, into OUT/calibration.",
+)
 @click.option("--workers", type=click.IntRange(min=1), help="Threads [one a core].")
 @click.option("--overwrite", is_flag=True, help="Replace frames that are there.")
 @config_option
@@ -45,6 +52,7 @@ def command(
     out: Path,
     scene: Path | None,
     settings: tuple[str, ...],
+    calibration: int | None,
     workers: int | None,
     overwrite: bool,
     **options: Any,
@@ -56,7 +64,7 @@ def command(
     orientation), drift_px_per_hour, rotation_deg_per_hour, seeing_change, clouds, hot_pixels, cosmic_rays,
     saturation, sky_gradient, cameras with their own cadence, and more: see `opticam_dask.Scene`.
     """
-    from opticam_dask.simulate import Scene
+    from opticam_dask.simulate import Scene, simulate_calibration
     from opticam_dask.simulate.progress import simulate_with_bar
 
     values = _toml(scene.read_text(), str(scene)) if scene else {}
@@ -65,10 +73,14 @@ def command(
         values["shape"] = _shape(values["shape"])
     for setting in settings:
         values |= _toml(setting, f"--set {setting}")
-    night = simulate_with_bar(
-        Scene.from_mapping(values), out, overwrite=overwrite, workers=workers, delay_s=0.5
-    )
+    made = Scene.from_mapping(values)
+    night = simulate_with_bar(made, out, overwrite=overwrite, workers=workers, delay_s=0.5)
     click.echo(f"{len(night)} frames in {out}; the truth is in {night.truth}")
+    if calibration:
+        n = dict.fromkeys(("n_bias", "n_dark", "n_flat"), calibration)
+        folder = out / "calibration"
+        frames = simulate_calibration(made, folder, **n, overwrite=overwrite, workers=workers)
+        click.echo(f"{len(frames)} calibration frames in {folder}")
 
 
 def _toml(text: str, where: str) -> dict[str, Any]:
