@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from opticam_dask.instrument import Instrument
 from opticam_dask.io.barycentre import airmass, barycentric_mjd
-from opticam_dask.io.headers import NOTE_SEPARATOR
-from opticam_dask.io.times import is_whole_second, mid_exposure_mjd
+from opticam_dask.io.frame_marks import mark, without_notes
+from opticam_dask.io.time_quality import TIME_FLAGS, TIME_NOTES, judge_times
+from opticam_dask.io.times import mid_exposure_mjd
 from opticam_dask.schema import FRAMES, Flag
 
 if TYPE_CHECKING:
@@ -20,10 +21,7 @@ if TYPE_CHECKING:
 NO_COORDINATES = "no coordinates: BMJD and airmass are NaN, give target='hh:mm:ss dd:mm:ss'"
 POINTING = "BMJD and airmass use the header's pointing, give target= for the star's own coordinates"
 NO_SITE = "no site: BMJD is for the Earth's centre (up to 21 ms off), no airmass"
-WHOLE_SECONDS = "every time stamp is a whole second: times may be cut to seconds"
-DUPLICATE = "the time stamp is that of another frame of the camera"
 MIXED = "unlike most frames of "
-_RECHOSEN = (WHOLE_SECONDS, DUPLICATE)
 
 
 def empty_frames() -> pd.DataFrame:
@@ -91,37 +89,23 @@ def _point(frames: pd.DataFrame, instrument: Instrument, target: SkyCoord | None
     frames["airmass"] = np.where(frames["airmass"].notna(), frames["airmass"], computed)
     timed = frames["MJD"].notna().to_numpy() & (frames["status"] == "accepted").to_numpy()
     nowhere = timed & np.isnan(ra)
-    _mark(frames, nowhere, NO_COORDINATES, Flag.NO_BARYCENTRE)
+    mark(frames, nowhere, NO_COORDINATES, Flag.NO_BARYCENTRE)
     if target is None:
-        _mark(frames, timed & ~nowhere, POINTING, Flag.POINTING_BARYCENTRE)
+        mark(frames, timed & ~nowhere, POINTING, Flag.POINTING_BARYCENTRE)
     if not instrument.has_site:
-        _mark(frames, timed, NO_SITE)
-
-
-def _mark(frames: pd.DataFrame, rows: NDArray[np.bool_], note: str, flag: Flag | None = None) -> None:
-    if not rows.any():
-        return
-    notes = frames["notes"].to_numpy(dtype=object).copy()
-    memory: dict[str, str] = {}
-    for row in np.flatnonzero(rows):
-        old = notes[row]
-        notes[row] = memory.setdefault(old, f"{old}{NOTE_SEPARATOR}{note}" if old else note)
-    frames["notes"] = notes
-    if flag is not None:
-        frames.loc[rows, "flags"] |= int(flag)
+        mark(frames, timed, NO_SITE)
 
 
 def number_frames(frames: pd.DataFrame, instrument: Instrument) -> pd.DataFrame:
     """Sort and number the frames, and choose what depends on the other frames of a camera.
 
-    Of each camera only the most common shape and binning is accepted. Frames with one time are
-    all kept and flagged. May be called again on its own result, with more rows.
+    Of each camera only the most common shape and binning is accepted. Frames whose times are doubtful are
+    kept and flagged, see `opticam_dask.io.time_quality`. May be called again on its own result, with more
+    rows.
     """
     frames = _unchosen(frames)
     _reject_mixed(frames)
-    frames["time_quality"] = _time_quality(frames, instrument)
-    _mark_whole_seconds(frames)
-    _mark_duplicates(frames)
+    judge_times(frames, instrument)
     is_accepted = frames["status"] == "accepted"
     good = frames[is_accepted].sort_values(["camera", "MJD", "path", "hdu", "plane"], kind="stable")
     bad = frames[~is_accepted].sort_values(["path", "hdu", "plane"], kind="stable")
@@ -146,14 +130,10 @@ def _unchosen(frames: pd.DataFrame) -> pd.DataFrame:
     mixed = frames["reason"].str.startswith(MIXED)
     frames.loc[mixed, "reason"] = ""
     frames.loc[mixed, "status"] = "accepted"
-    frames["flags"] = frames["flags"].to_numpy() & ~int(Flag.BAD_TIME)
-    plain = {text: _without_choices(text) for text in frames["notes"].unique()}
+    frames["flags"] = frames["flags"].to_numpy() & ~int(TIME_FLAGS)
+    plain = {text: without_notes(text, TIME_NOTES) for text in frames["notes"].unique()}
     frames["notes"] = frames["notes"].map(plain)
     return frames
-
-
-def _without_choices(notes: str) -> str:
-    return NOTE_SEPARATOR.join(note for note in notes.split(NOTE_SEPARATOR) if note not in _RECHOSEN)
 
 
 def _reject_mixed(frames: pd.DataFrame) -> None:
@@ -175,30 +155,3 @@ def _reject_mixed(frames: pd.DataFrame) -> None:
 def _layouts(frames: pd.DataFrame) -> pd.Series[str]:
     """Shape and binning in words; frames of one camera that are stacked must share them."""
     return frames["shape"] + " pixels, binning " + frames["binning"].replace("", "unknown")
-
-
-def _time_quality(frames: pd.DataFrame, instrument: Instrument) -> NDArray[np.str_]:
-    gps = frames["time_keyword"].isin(instrument.keywords_of("gps"))
-    in_cube = frames.groupby(["path", "hdu"])["plane"].transform("max") > 0
-    missing = frames["MJD"].isna()
-    return np.select([missing, in_cube, gps], ["missing", "cadence", "gps"], "ut")
-
-
-def _mark_whole_seconds(frames: pd.DataFrame) -> None:
-    ut = (frames["status"] == "accepted") & (frames["time_quality"] == "ut")
-    whole = frames["stamp"].map({stamp: is_whole_second(stamp) for stamp in frames["stamp"].unique()})
-    some = pd.DataFrame({"camera": frames["camera"][ut], "whole": whole[ut].astype(bool)})
-    every = some.groupby("camera")["whole"].transform("all")
-    rows = np.zeros(len(frames), dtype=bool)
-    rows[every.index[every]] = True
-    frames.loc[rows, "time_quality"] = "ut-quantised"
-    _mark(frames, rows, WHOLE_SECONDS)
-
-
-def _mark_duplicates(frames: pd.DataFrame) -> None:
-    good = frames[frames["status"] == "accepted"]
-    doubled = good.duplicated(["camera", "MJD"], keep=False)
-    rows = np.zeros(len(frames), dtype=bool)
-    rows[doubled.index[doubled]] = True
-    frames.loc[rows, "time_quality"] = "duplicate"
-    _mark(frames, rows, DUPLICATE, Flag.BAD_TIME)

@@ -11,8 +11,8 @@ import pandas as pd
 
 from opticam_dask.io.frame_index import accepted
 from opticam_dask.io.headers import NOTE_SEPARATOR
+from opticam_dask.schema import Flag
 
-GAP_IN_CADENCES = 3.0
 _DAY_S = 86400.0
 _GAPS_SHOWN = 5
 _FILES_SHOWN = 3
@@ -33,7 +33,7 @@ class Sampling:
     cadence : float
         Median time between frames [s]; NaN for one frame.
     gaps : tuple of (int, float)
-        Frame before each gap and its length [s]; a gap is longer than three cadences.
+        Frame before each gap and its length [s]; see `opticam_dask.io.cadence.time_gaps`.
     """
 
     night: str
@@ -59,8 +59,8 @@ def _sampling(night: str, camera: str, group: pd.DataFrame) -> Sampling:
     # With most stamps doubled the median is 0; then the mean step is the better guess.
     if len(steps) and cadence <= 0:
         cadence = float(steps.mean())
-    long = np.flatnonzero(steps > GAP_IN_CADENCES * cadence)
-    gaps = tuple((int(numbers[i]), float(steps[i])) for i in long)
+    after_gap = (ordered["flags"].to_numpy()[1:] & int(Flag.TIME_GAP)) != 0
+    gaps = tuple((int(numbers[i]), float(steps[i])) for i in np.flatnonzero(after_gap))
     return Sampling(night, camera, len(times), float(times[0]), float(times[-1]), cadence, gaps)
 
 

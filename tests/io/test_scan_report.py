@@ -51,15 +51,15 @@ def test_the_lines_of_the_tutorial_come_first(tmp_path):
     assert "  30 frames: no WCS in the header" in lines
 
 
-def test_gaps_are_longer_than_three_cadences(tmp_path):
-    seconds = np.array([0, 1, 2, 5, 6, 7, 11, 12, 13, 14, 15, 16]) + 0.25
+def test_gaps_are_longer_than_one_and_a_half_cadences(tmp_path):
+    seconds = np.array([0, 1, 2, 3.45, 4.5, 5.5, 7.1, 8, 9, 10, 14, 15, 16]) + 0.25
     frames = scan(night(tmp_path, seconds, "g"))
     (rows,) = sampling(frames)
     assert rows.cadence == pytest.approx(1.0, abs=1e-5)
-    assert [frame for frame, _ in rows.gaps] == [5]  # 3 s is no gap, 4 s is
-    assert rows.gaps[0][1] == pytest.approx(4.0, abs=1e-5)
+    assert [frame for frame, _ in rows.gaps] == [5, 9]  # 1.45 s is no gap, 1.6 s is
+    assert [length for _, length in rows.gaps] == pytest.approx([1.6, 4.0], abs=1e-5)
     text = scan_report(frames)
-    assert "cadence 1 s, 1 gap\n  gap of 4 s after frame 5\n" in text
+    assert "cadence 1 s, 2 gaps\n  gap of 1.6 s after frame 5\n  gap of 4 s after frame 9\n" in text
 
 
 def test_only_the_longest_gaps_are_listed(tmp_path):
