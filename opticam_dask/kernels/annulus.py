@@ -10,11 +10,15 @@ from numba import njit
 
 from opticam_dask.errors import InputError
 from opticam_dask.kernels.clipping import ClipRule, clip_sorted, sort_rows, statistics_of_sorted
+from opticam_dask.kernels.neighbours import MASK_SCALE, Neighbours, covered, mask_form, neighbours_of
 from opticam_dask.kernels.stamps import Ellipse, stamp_batches
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
+    from opticam_dask.kernels.stamps import Stamps
     from opticam_dask.types import XY, Image
 
 R_IN, R_OUT = 5.0, 7.5
@@ -33,6 +37,10 @@ class SkyStatistics(NamedTuple):
         NaN where fewer than `MIN_SKY_PIXELS` pixels are left.
     n_pixels : ndarray of int
         Pixels left after clipping.
+    n_masked : ndarray of int
+        Good pixels of the annulus that neighbours cover.
+    n_good : ndarray of int
+        The other good pixels of the annulus.
     """
 
     mean: NDArray[np.float64]
@@ -40,6 +48,8 @@ class SkyStatistics(NamedTuple):
     std: NDArray[np.float64]
     mad_std: NDArray[np.float64]
     n_pixels: NDArray[np.int64]
+    n_masked: NDArray[np.int64]
+    n_good: NDArray[np.int64]
 
 
 def annulus_area(ellipse: Ellipse, r_in: float = R_IN, r_out: float = R_OUT) -> float:
@@ -55,6 +65,7 @@ def annulus_statistics(
     r_in: float = R_IN,
     r_out: float = R_OUT,
     rule: ClipRule | None = None,
+    sources: XY | None = None,
 ) -> SkyStatistics:
     """Sigma-clipped statistics of the pixels whose centres lie in an elliptical annulus.
 
@@ -65,11 +76,13 @@ def annulus_statistics(
     xy : ndarray, shape (n, 2) [pixel]
         Centres of the annuli.
     ellipse : Ellipse
-        Ellipse that ``r_in`` and ``r_out`` scale.
+        PSF: ``r_in`` and ``r_out`` scale it.
     r_in, r_out : float
         Inner and outer scale.
     rule : ClipRule, optional
         Default: 3 sigma about the median, 10 iterations.
+    sources : ndarray, shape (m, 2), optional [pixel]
+        All sources, those at ``xy`` among them; what they cover is left out of the annuli of others.
 
     Returns
     -------
@@ -81,44 +94,75 @@ def annulus_statistics(
     InputError
         If the scales do not increase from 0.
     """
-    if not 0 <= r_in < r_out < math.inf:
-        raise InputError(f"an annulus needs 0 <= r_in < r_out, not {r_in} and {r_out}")
     table = np.full((len(xy), 4), np.nan)
-    count = np.zeros(len(xy), dtype=np.int64)
-    whole = image.dtype.kind in "iu"
-    for rows, stamps in stamp_batches(image, xy, ellipse.half_extent(r_out)):
+    count = np.zeros((len(xy), 3), dtype=np.int64)
+    shape = (*ellipse, float(r_in), float(r_out))
+    for rows, stamps, near in annuli(image, xy, ellipse, (r_in, r_out), sources):
         values = np.full((len(stamps.pixels), stamps.pixels[0].size), np.nan)
-        shape = (ellipse.semimajor, ellipse.semiminor, ellipse.orientation_rad, r_in, r_out)
-        _collect(stamps.pixels, stamps.xy, shape, values, count[rows])
-        sort_rows(values, count[rows], whole)
+        _collect(stamps.pixels, stamps.xy, shape, near, mask_form(ellipse), values, count[rows])
+        sort_rows(values, count[rows, 2], image.dtype.kind in "iu")
         _statistics(values, rule or ClipRule(), table[rows], count[rows])
-    return SkyStatistics(table[:, 0], table[:, 1], table[:, 2], table[:, 3], count)
+    return SkyStatistics(*table.T, *count.T)
+
+
+def annuli(
+    image: Image, xy: XY, ellipse: Ellipse, scales: tuple[float, float], sources: XY | None
+) -> Iterator[tuple[slice, Stamps, Neighbours]]:
+    """Cut-outs that hold the annuli, and in their coordinates the sources that may cover part of them.
+
+    Parameters and errors are those of `annulus_statistics`, with ``r_in`` and ``r_out`` as ``scales``.
+    """
+    if not 0 <= scales[0] < scales[1] < math.inf:
+        raise InputError(f"an annulus needs 0 <= r_in < r_out, not {scales[0]} and {scales[1]}")
+    others = np.empty((0, 2)) if sources is None else np.asarray(sources, dtype=float)
+    for rows, stamps in stamp_batches(image, xy, ellipse.half_extent(scales[1])):
+        near = neighbours_of(xy[rows], others, ellipse, scales[1] + MASK_SCALE)
+        corner = np.repeat(stamps.corner, np.diff(near.first), axis=0)
+        yield rows, stamps, Neighbours(near.first, near.xy - corner)
 
 
 @njit(cache=True, nogil=True)
-def _collect(pixels, xy, shape, values, count):
-    """Copy the good pixels of each annulus into a row of ``values``; count them."""
+def gather(pixels, xy, shape, others, form, values, places):
+    """Copy the good pixels of an annulus, and their columns and rows if there is room for them.
+
+    Returns how many there are, and how many more the ``others`` cover.
+    """
     a, b, theta, r_in, r_out = shape
     cos, sin = math.cos(theta), math.sin(theta)
+    n, masked = 0, 0
+    for j in range(pixels.shape[0]):
+        for i in range(pixels.shape[1]):
+            dx, dy = i - xy[0], j - xy[1]
+            u, v = dx * cos + dy * sin, dy * cos - dx * sin
+            inside = (u / (r_out * a)) ** 2 + (v / (r_out * b)) ** 2 < 1.0
+            in_hole = r_in > 0.0 and (u / (r_in * a)) ** 2 + (v / (r_in * b)) ** 2 < 1.0
+            if not inside or in_hole or math.isnan(pixels[j, i]):
+                continue
+            if covered(i, j, others, form):
+                masked += 1
+                continue
+            values[n] = pixels[j, i]
+            if len(places) > 0:
+                places[n, 0], places[n, 1] = i, j
+            n += 1
+    return n, masked
+
+
+@njit(cache=True, nogil=True)
+def _collect(pixels, xy, shape, near, form, values, count):
+    """Copy the good pixels of each annulus into a row of ``values``; count the masked and the good ones."""
+    nowhere = np.empty((0, 2))
     for k in range(pixels.shape[0]):
-        n = 0
-        for j in range(pixels.shape[1]):
-            for i in range(pixels.shape[2]):
-                dx, dy = i - xy[k, 0], j - xy[k, 1]
-                u, v = dx * cos + dy * sin, dy * cos - dx * sin
-                inside = (u / (r_out * a)) ** 2 + (v / (r_out * b)) ** 2 < 1.0
-                in_hole = r_in > 0.0 and (u / (r_in * a)) ** 2 + (v / (r_in * b)) ** 2 < 1.0
-                if inside and not in_hole and not math.isnan(pixels[k, j, i]):
-                    values[k, n] = pixels[k, j, i]
-                    n += 1
-        count[k] = n
+        others = near.xy[near.first[k] : near.first[k + 1]]
+        n, masked = gather(pixels[k], xy[k], shape, others, form, values[k], nowhere)
+        count[k, 1], count[k, 2] = masked, n
 
 
 @njit(cache=True, nogil=True)
 def _statistics(values, rule, table, count):
-    """Clip sorted rows; ``count`` becomes the number of values left."""
+    """Clip sorted rows; count the values left."""
     for k in range(len(values)):
-        start, stop = clip_sorted(values[k], count[k], rule)
-        mean, median, std, mad_std, count[k] = statistics_of_sorted(values[k], start, stop)
-        if count[k] >= MIN_SKY_PIXELS:
+        start, stop = clip_sorted(values[k], count[k, 2], rule)
+        mean, median, std, mad_std, count[k, 0] = statistics_of_sorted(values[k], start, stop)
+        if count[k, 0] >= MIN_SKY_PIXELS:
             table[k, 0], table[k, 1], table[k, 2], table[k, 3] = mean, median, std, mad_std

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numba import njit
 
 from opticam_dask.errors import InputError
 from opticam_dask.kernels.clipping import ClipRule, clip_sorted, mean_and_std, median_of_sorted, sort_rows
+from opticam_dask.kernels.mesh_grid import filled, median_filter, spline, spline_coefficients, window_sum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from opticam_dask.types import XY, Image
 
 _NATIVE = (np.dtype(np.uint16), np.dtype(np.float32), np.dtype(np.float64))
-_NEIGHBOURS = 10  # good boxes from which an empty one is filled
-_SKEWED = 0.3  # (mean - median) / std from which a box is too crowded for the mode
+SKEWED = 0.3  # (mean - median) / std from which a box is too crowded for the mode
 
 
 def as_pixels(image: Image) -> Image:
@@ -76,12 +76,18 @@ class BackgroundMesh:
         Rows and columns of a box [pixel].
     shape : tuple of int
         Rows and columns of the frame.
+    n_pixels : ndarray of int, shape (my, mx)
+        Pixels that clipping left in each box; 0 in boxes filled from their neighbours.
+    filter_size : int
+        Side of the median filter [boxes].
     """
 
     level: NDArray[np.float64]
     rms: NDArray[np.float64]
     box_size: tuple[int, int]
     shape: tuple[int, int]
+    n_pixels: NDArray[np.int64]
+    filter_size: int
 
     def at(self, xy: XY) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Level and scatter at positions.
@@ -97,7 +103,7 @@ class BackgroundMesh:
             Cubic spline through the mesh, kept within the mesh's own range.
         """
         where = np.array([(xy[:, 1] + 0.5) / self.box_size[0], (xy[:, 0] + 0.5) / self.box_size[1]]) - 0.5
-        return _spline(self.level, self._level_spline, where), _spline(self.rms, self._rms_spline, where)
+        return spline(self.level, self._level_spline, where), spline(self.rms, self._rms_spline, where)
 
     def image(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Level and scatter of every pixel, each of the frame's shape [adu / pixel]."""
@@ -105,13 +111,42 @@ class BackgroundMesh:
         level, rms = self.at(np.column_stack([x.ravel(), y.ravel()]).astype(float))
         return level.reshape(self.shape), rms.reshape(self.shape)
 
+    def effective_pixels(self, xy: XY) -> NDArray[np.float64]:
+        """Pixels whose mean would be as well known as the level of the mesh, if boxes hold means.
+
+        The median of m normal values has pi / (2 m + pi - 2) of the variance of one, within a few percent.
+
+        Parameters
+        ----------
+        xy : ndarray, shape (n, 2) [pixel]
+            Positions on the frame.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            0 where all boxes that the median filter took in were filled from others.
+        """
+        pixels, boxes = (
+            window_sum(self.n_pixels, self.filter_size),
+            window_sum(np.minimum(self.n_pixels, 1), self.filter_size),
+        )
+        gain = (2.0 * boxes + math.pi - 2.0) / math.pi
+        column, row = np.floor((xy + 0.5) / np.array(self.box_size[::-1])).astype(np.int64).T
+        return np.asarray((pixels / np.maximum(boxes, 1) * gain)[row, column], dtype=float)
+
+    @property
+    def typical_pixels(self) -> float:
+        """Mean number of pixels left in a box that was not filled from others; 0 if all were."""
+        known = self.n_pixels[self.n_pixels > 0]
+        return float(known.mean()) if known.size else 0.0
+
     @cached_property
     def _level_spline(self) -> NDArray[np.float64]:
-        return _coefficients(self.level)
+        return spline_coefficients(self.level)
 
     @cached_property
     def _rms_spline(self) -> NDArray[np.float64]:
-        return _coefficients(self.rms)
+        return spline_coefficients(self.rms)
 
 
 def background_mesh(
@@ -121,12 +156,15 @@ def background_mesh(
     rule: ClipRule | None = None,
     filter_size: int = 3,
     exclude_percentile: float = 10.0,
+    mask: NDArray[np.bool_] | None = None,
+    estimator: Literal["mode", "mean"] = "mode",
 ) -> BackgroundMesh:
     """Background of a frame as `photutils.background.Background2D` defines it.
 
     Each box gives the mode 2.5 median - 1.5 mean of its sigma-clipped pixels, or the median where they are
-    skewed, and their standard deviation. Boxes with too many pixels lost (those cut by the frame's edge
-    among them) are filled from their neighbours by inverse distance, and the mesh is median filtered.
+    skewed, or on request their mean, and their standard deviation. Boxes with too many pixels lost (those
+    cut by the frame's edge among them) are filled from their neighbours by inverse distance, and the mesh
+    is median filtered.
 
     Parameters
     ----------
@@ -140,6 +178,11 @@ def background_mesh(
         Side of the median filter [boxes]; odd.
     exclude_percentile : float
         Most pixels a box may lose [percent].
+    mask : ndarray of bool, shape (ny, nx), optional
+        True on pixels to leave out.
+    estimator : {"mode", "mean"}
+        Level of a box. The mode bears unseen stars; where they are masked the mean is less noisy, and it
+        is not biased by the skewness of a Poisson sky, as the mode is by -0.4 / gain [adu].
 
     Returns
     -------
@@ -157,48 +200,65 @@ def background_mesh(
     if not 0 <= exclude_percentile <= 100:
         raise InputError(f"background: exclude_percentile {exclude_percentile} is not between 0 and 100")
     box = (min(int(rows), image.shape[0]), min(int(columns), image.shape[1]))
-    level, rms = _raw_mesh(image, box, rule or ClipRule(), 1.0 - exclude_percentile / 100.0)
+    if estimator not in ("mode", "mean"):
+        raise InputError(f"background: estimator must be 'mode' or 'mean', not {estimator!r}")
+    least = 1.0 - exclude_percentile / 100.0
+    level, rms, n_pixels = _raw_mesh(image, mask, box, rule or ClipRule(), least, estimator == "mode")
     return BackgroundMesh(
-        _median_filter(_filled(level), filter_size // 2),
-        _median_filter(_filled(rms), filter_size // 2),
+        median_filter(filled(level), filter_size // 2),
+        median_filter(filled(rms), filter_size // 2),
         box,
         (image.shape[0], image.shape[1]),
+        n_pixels,
+        filter_size,
     )
 
 
 def _raw_mesh(
-    image: Image, box: tuple[int, int], rule: ClipRule, least: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    image: Image,
+    mask: NDArray[np.bool_] | None,
+    box: tuple[int, int],
+    rule: ClipRule,
+    least: float,
+    mode: bool,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     shape = (-(-image.shape[0] // box[0]), -(-image.shape[1] // box[1]))
     level, rms = np.full(shape, np.nan), np.full(shape, np.nan)
+    n_pixels = np.zeros(shape, dtype=np.int64)
     whole = image.dtype.kind in "iu"
-    count = np.zeros(shape[1], dtype=np.int64)
+    nothing = np.zeros((0, 0), dtype=np.bool_)
     for j in range(shape[0]):
         values = np.full((shape[1], box[0] * box[1]), np.nan, dtype=np.float64 if whole else image.dtype)
-        _collect(image[j * box[0] : (j + 1) * box[0]], box[1], values, count)
-        sort_rows(values, count, whole)
-        _row_statistics(values, count, rule, least * box[0] * box[1], level[j], rms[j])
-    return level, rms
+        strip = slice(j * box[0], (j + 1) * box[0])
+        _collect(image[strip], nothing if mask is None else mask[strip], box[1], values, n_pixels[j])
+        sort_rows(values, n_pixels[j], whole)
+        _row_statistics(values, n_pixels[j], rule, least * box[0] * box[1], mode, level[j], rms[j])
+    return level, rms, n_pixels
 
 
 @njit(cache=True, nogil=True)
-def _collect(strip, width, values, count):
+def _collect(strip, mask, width, values, count):
     """Copy the good pixels of each box of a strip of the frame into a row of ``values``; count them."""
-    count[:] = 0
     for j in range(strip.shape[0]):
         for i in range(strip.shape[1]):
             k = i // width
-            if math.isfinite(strip[j, i]):
+            if math.isfinite(strip[j, i]) and not (mask.size > 0 and mask[j, i]):
                 values[k, count[k]] = strip[j, i]
                 count[k] += 1
 
 
 @njit(cache=True, nogil=True)
-def _row_statistics(values, count, rule, least, level, rms):
+def _row_statistics(values, count, rule, least, mode, level, rms):
+    """Statistics of the boxes of a strip; ``count`` becomes the number of pixels left, 0 if too few."""
     for k in range(len(count)):
         start, stop = clip_sorted(values[k], count[k], rule)
+        count[k] = 0
         if stop - start > least:
-            level[k], rms[k] = _mode_and_std(values[k], start, stop)
+            if mode:
+                level[k], rms[k] = _mode_and_std(values[k], start, stop)
+            else:
+                level[k], rms[k] = mean_and_std(values[k], start, stop)
+            count[k] = stop - start
 
 
 @njit(cache=True, nogil=True)
@@ -207,53 +267,6 @@ def _mode_and_std(values, start, stop):
     median = median_of_sorted(values, start, stop)
     if std == 0.0:
         return mean, std
-    if abs(mean - median) / std >= _SKEWED:
+    if abs(mean - median) / std >= SKEWED:
         return median, std
     return 2.5 * median - 1.5 * mean, std
-
-
-def _filled(mesh: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mesh whose NaN boxes are means of the nearest good ones, weighted by inverse distance."""
-    empty = np.isnan(mesh)
-    if empty.all() or not empty.any():
-        return mesh
-    from scipy.spatial import cKDTree
-
-    good = np.argwhere(~empty)
-    distance, index = cKDTree(good, leafsize=_NEIGHBOURS).query(np.argwhere(empty), k=_NEIGHBOURS)
-    weight = 1.0 / distance  # neighbours that do not exist are at infinity
-    values = np.append(mesh[~empty], 0.0)[index]
-    filled = mesh.copy()
-    filled[empty] = (weight * values).sum(axis=1) / weight.sum(axis=1)
-    return filled
-
-
-def _median_filter(mesh: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
-    """Median of the boxes within ``reach`` of each, as far as the mesh goes."""
-    if np.isnan(mesh).any():  # nothing was known of any box
-        return mesh
-    around = np.lib.stride_tricks.sliding_window_view(
-        np.pad(mesh, reach, constant_values=np.nan), (2 * reach + 1, 2 * reach + 1)
-    )
-    return np.asarray(np.nanmedian(around.reshape(*mesh.shape, -1), axis=-1))
-
-
-def _coefficients(mesh: NDArray[np.float64]) -> NDArray[np.float64]:
-    from scipy.ndimage import spline_filter
-
-    return spline_filter(mesh, order=3, mode="reflect")
-
-
-def _spline(
-    mesh: NDArray[np.float64], coefficients: NDArray[np.float64], where: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Spline at places given in boxes, clipped to the range of the mesh."""
-    from scipy.ndimage import map_coordinates
-
-    if np.ptp(mesh) == 0:
-        return np.where(np.isnan(where).any(axis=0), np.nan, mesh[0, 0])
-    values = np.full(where.shape[1], np.nan)
-    good = np.isfinite(where).all(axis=0)
-    values[good] = map_coordinates(coefficients, where[:, good], order=3, mode="reflect", prefilter=False)
-    np.clip(values, mesh.min(), mesh.max(), out=values)
-    return values

@@ -5,8 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from opticam_dask.errors import InputError
 from opticam_dask.kernels.annulus import R_IN, R_OUT
+from opticam_dask.kernels.background import SKEWED
 from opticam_dask.kernels.clipping import ClipRule, clip_rule
 
 if TYPE_CHECKING:
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
     from photutils.aperture import ApertureStats, EllipticalAnnulus
 
     from opticam_dask.types import Image
+
+MODE_WEIGHT = 2.5
+"""Weight of the median in the mode 2.5 median - 1.5 mean."""
 
 
 class BaseLocalBackground(ABC):
@@ -122,11 +128,41 @@ class BaseLocalBackground(ABC):
         return ApertureStats(data, annulus, sigma_clip=self.sigma_clip)
 
 
-class DefaultLocalBackground(BaseLocalBackground):
-    """Sigma-clipped mean and standard deviation of an elliptical annulus.
+class CompiledLocalBackground(BaseLocalBackground):
+    """Base of the estimators whose numbers photometers take from compiled kernels.
 
-    Parameters are those of `BaseLocalBackground`. Photometers take the same numbers from a compiled kernel.
+    Called alone, on one source, they use photutils; a subclass of yours is called in photometers, too.
+
+    Parameters
+    ----------
+    r_in_scale, r_out_scale, sigma_clip
+        As for `BaseLocalBackground`. Clipping that only astropy can do (growing, or functions of your own)
+        makes photometers call the estimator for each source, with no neighbours left out.
+    mask_neighbours : bool
+        Photometers leave out the pixels within 4 standard deviations of the PSF of other catalogue
+        sources, and flag CROWDED_SKY where these cover more than half of the annulus. A call on one source
+        knows of no others.
     """
+
+    def __init__(
+        self,
+        r_in_scale: float = R_IN,
+        r_out_scale: float = R_OUT,
+        sigma_clip: SigmaClip | Literal["default"] | None = "default",
+        *,
+        mask_neighbours: bool = True,
+    ) -> None:
+        super().__init__(r_in_scale, r_out_scale, sigma_clip)
+        self.mask_neighbours = bool(mask_neighbours)
+
+    def kernel_rule(self) -> ClipRule | None:
+        """Clipping as the compiled kernel takes it; None if this object has to be called."""
+        of_this_class = vars(type(self)).get("_compiled", False)  # what a subclass does is not known
+        return clip_rule(self.sigma_clip) if of_this_class else None
+
+
+class StatisticLocalBackground(CompiledLocalBackground):
+    """Base of the estimators whose level mixes median and mean of the clipped pixels."""
 
     def __call__(
         self,
@@ -152,11 +188,77 @@ class DefaultLocalBackground(BaseLocalBackground):
         Returns
         -------
         level, scatter : float [adu / pixel]
-            Sigma-clipped mean and standard deviation; NaN off the frame.
+            Level, and standard deviation of the clipped pixels; NaN off the frame.
         """
         stats = self.get_stats(data, position, semimajor_axis, semiminor_axis, orientation)
-        return float(stats.mean), float(stats.std)
+        mean, median, std = (np.array(float(value)) for value in (stats.mean, stats.median, stats.std))
+        return float(self.level_and_weight(mean, median, std)[0]), float(std)
 
-    def kernel_rule(self) -> ClipRule | None:
-        """Clipping as the compiled kernel takes it; None if only photutils can do it."""
-        return clip_rule(self.sigma_clip) if type(self) is DefaultLocalBackground else None
+    def level_and_weight(
+        self, mean: NDArray[np.float64], median: NDArray[np.float64], std: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Level from statistics of the clipped pixels [adu / pixel], and the weight of the median in it."""
+        weight = self.median_weight(mean, median, std)
+        return weight * median + (1.0 - weight) * mean, weight
+
+    @abstractmethod
+    def median_weight(
+        self, mean: NDArray[np.float64], median: NDArray[np.float64], std: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Weight of the median in the level; that of the mean makes it up to 1."""
+
+
+class DefaultLocalBackground(StatisticLocalBackground):
+    """Sigma-clipped mean and standard deviation of an elliptical annulus.
+
+    Parameters are those of `CompiledLocalBackground`. The mean is the least noisy level; on a Poisson sky
+    clipping at 3 sigma puts it 0.05 / gain [adu] too low, at 4 sigma 0.003 / gain.
+    """
+
+    _compiled = True
+
+    def median_weight(
+        self, mean: NDArray[np.float64], median: NDArray[np.float64], std: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """0 everywhere."""
+        return np.zeros_like(mean)
+
+
+class MedianLocalBackground(StatisticLocalBackground):
+    """Median of the clipped pixels of an elliptical annulus, and their standard deviation.
+
+    Parameters are those of `CompiledLocalBackground`. Unseen stars move it less than the mean, but its
+    variance is 1.55 times that of the mean, and on a Poisson sky it is 0.17 / gain [adu] too low. In frames
+    of whole numbers it is a whole or half number: let the scatter of the sky be well above 1 adu.
+    """
+
+    _compiled = True
+
+    def median_weight(
+        self, mean: NDArray[np.float64], median: NDArray[np.float64], std: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """1 everywhere."""
+        return np.ones_like(mean)
+
+
+class ModeLocalBackground(StatisticLocalBackground):
+    """Mode of the clipped pixels of an elliptical annulus, and their standard deviation.
+
+    As in SExtractor and `photutils.background.SExtractorBackground` the mode is 2.5 median - 1.5 mean, or
+    the median where mean and median differ by 0.3 standard deviations or more. Parameters are those of
+    `CompiledLocalBackground`. Meant for crowded fields: its variance is 4.4 times that of the mean, and on
+    a Poisson sky it is 0.4 / gain [adu] too low.
+
+    References
+    ----------
+    Bertin & Arnouts 1996, A&AS 117, 393.
+    """
+
+    _compiled = True
+
+    def median_weight(
+        self, mean: NDArray[np.float64], median: NDArray[np.float64], std: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """2.5, or 1 where the pixels are skewed, or 0 where they are all the same."""
+        skewed = np.abs(mean - median) >= SKEWED * std
+        return np.where(std == 0.0, 0.0, np.where(skewed, 1.0, MODE_WEIGHT))

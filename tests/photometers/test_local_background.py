@@ -40,7 +40,8 @@ class Copy(DefaultLocalBackground):
     [{}, {"r_in_scale": 4.0, "r_out_scale": 6.0}, {"sigma_clip": SigmaClip(2)}, {"sigma_clip": None}],
 )
 def test_the_kernel_gives_the_numbers_of_the_call(options):
-    fast, slow = measure(DefaultLocalBackground(**options)), measure(Copy(**options))
+    fast = measure(DefaultLocalBackground(**options, mask_neighbours=False))
+    slow = measure(Copy(**options))
     for name in ("bkg", "bkg_err"):
         np.testing.assert_allclose(fast[name], slow[name], rtol=0, atol=1e-10)
     np.testing.assert_allclose(fast["flux"], slow["flux"], rtol=1e-6)

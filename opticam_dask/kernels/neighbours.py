@@ -1,0 +1,164 @@
+"""Which other sources lie near enough to matter, and the pixels they cover."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numba import njit
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from opticam_dask.kernels.stamps import Ellipse
+    from opticam_dask.types import XY
+
+MASK_SCALE = 4.0
+"""Semi-axes of the ellipse that a neighbour covers [PSF standard deviations].
+
+Beyond it a Gaussian star has 3.4e-4 of its light, spread over more pixels than an annulus has.
+"""
+
+
+class Neighbours(NamedTuple):
+    """Neighbours of n places; those of place k are rows ``first[k]`` to ``first[k + 1]``.
+
+    Parameters
+    ----------
+    first : ndarray of int64, shape (n + 1,)
+        Where each place's neighbours begin.
+    xy : ndarray, shape (m, 2) [pixel]
+        The neighbours.
+    """
+
+    first: NDArray[np.int64]
+    xy: XY
+
+
+def neighbours_of(xy: XY, sources: XY, psf: Ellipse, reach: float) -> Neighbours:
+    """Find the sources near each place, all but the nearest, which is taken to be the place's own.
+
+    Parameters
+    ----------
+    xy : ndarray, shape (n, 2) [pixel]
+        Places.
+    sources : ndarray, shape (m, 2) [pixel]
+        All sources, in any order; rows with NaN are left out.
+    psf : Ellipse
+        Ellipse in whose axes distances are measured.
+    reach : float
+        Distance within which a source counts [axes of the ellipse].
+
+    Returns
+    -------
+    Neighbours
+        In an order that depends on their positions alone.
+    """
+    known = sources[np.isfinite(sources).all(axis=1)]
+    scaled = _scaled(known, psf)
+    order = np.lexsort((scaled[:, 1], scaled[:, 0]))
+    first = np.zeros(len(xy) + 1, dtype=np.int64)
+    places, others = _scaled(xy, psf), scaled[order]
+    begin = np.searchsorted(others[:, 0], places[:, 0] - reach)
+    _near(places, others, begin, reach, first, np.empty(0, dtype=np.int64))
+    index = np.empty(first[-1], dtype=np.int64)
+    _near(places, others, begin, reach, first, index)
+    return Neighbours(first, known[order][index])
+
+
+def source_mask(shape: tuple[int, int], sources: XY, psf: Ellipse) -> NDArray[np.bool_]:
+    """Pixels whose centres lie within `MASK_SCALE` of a source.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the frame.
+    sources : ndarray, shape (m, 2) [pixel]
+        Sources; rows with NaN are left out.
+    psf : Ellipse
+        Standard deviations of the PSF and the angle of its major axis.
+
+    Returns
+    -------
+    ndarray of bool, shape (ny, nx)
+        True on the sources.
+    """
+    mask = np.zeros(shape, dtype=np.bool_)
+    known = sources[np.isfinite(sources).all(axis=1)]
+    half = np.array(psf.half_extent(MASK_SCALE))
+    size = np.array([shape[1], shape[0]], dtype=float)
+    low = np.clip(np.ceil(known - half), 0.0, size).astype(np.int64)
+    high = np.clip(np.floor(known + half) + 1.0, 0.0, size).astype(np.int64)
+    _paint(mask, known, low, high, mask_form(psf))
+    return mask
+
+
+def _scaled(xy: XY, psf: Ellipse) -> NDArray[np.float64]:
+    """Positions in the axes of the ellipse, in units of them."""
+    cos, sin = math.cos(psf.orientation_rad), math.sin(psf.orientation_rad)
+    u, v = xy[:, 0] * cos + xy[:, 1] * sin, xy[:, 1] * cos - xy[:, 0] * sin
+    return np.column_stack([u / psf.semimajor, v / psf.semiminor])
+
+
+@njit(cache=True, nogil=True)
+def _near(places, others, begin, reach, first, index):
+    """Note where the neighbours of each place begin, and their rows as far as there is room."""
+    n = 0
+    for k in range(len(places)):
+        first[k] = n
+        nearest = _nearest(places[k], others, begin[k], reach)
+        i = begin[k]
+        while i < len(others) and others[i, 0] - places[k, 0] <= reach:
+            if i != nearest and _distance(places[k], others[i]) < reach:
+                if n < len(index):
+                    index[n] = i
+                n += 1
+            i += 1
+    first[len(places)] = n
+
+
+@njit(cache=True, nogil=True)
+def _nearest(place, others, begin, reach):
+    nearest, least, i = -1, math.inf, begin
+    while i < len(others) and others[i, 0] - place[0] <= reach:
+        distance = _distance(place, others[i])
+        if distance < least:
+            nearest, least = i, distance
+        i += 1
+    return nearest
+
+
+@njit(cache=True, nogil=True)
+def _distance(one, other):
+    return math.hypot(one[0] - other[0], one[1] - other[1])
+
+
+def mask_form(psf: Ellipse) -> tuple[float, float, float]:
+    """Factors of dx^2, dx dy and dy^2 whose sum is 1 where the ellipse of a mask ends [1 / pixel^2]."""
+    cos, sin = math.cos(psf.orientation_rad), math.sin(psf.orientation_rad)
+    along, across = (MASK_SCALE * psf.semimajor) ** -2, (MASK_SCALE * psf.semiminor) ** -2
+    return (
+        along * cos**2 + across * sin**2,
+        2 * (along - across) * cos * sin,
+        along * sin**2 + across * cos**2,
+    )
+
+
+@njit(cache=True, nogil=True)
+def covered(x, y, xy, form):
+    """Whether the pixel (x, y) lies in the mask of any of the sources ``xy``, shape (m, 2)."""
+    for k in range(len(xy)):
+        dx, dy = x - xy[k, 0], y - xy[k, 1]
+        if form[0] * dx * dx + form[1] * dx * dy + form[2] * dy * dy < 1.0:
+            return True
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _paint(mask, xy, low, high, form):
+    for k in range(len(xy)):
+        for j in range(low[k, 1], high[k, 1]):
+            for i in range(low[k, 0], high[k, 0]):
+                if covered(i, j, xy[k : k + 1], form):
+                    mask[j, i] = True
