@@ -100,7 +100,7 @@ def build_catalog(
         partial = _follow_all(blocks, plan, run)
         noise, spread = spread_of(partial.rows)
         stack = clean_mean(partial.stack, plan.scale, noise=noise, spread=spread, sigma=reference.sigma)
-        psf = psf_model(reference, aperture_selector)
+        psf = psf_model(reference, _gain(blocks), aperture_selector)
         table = find_sources(
             stack,
             partial.stack.count,
@@ -118,6 +118,10 @@ def build_catalog(
 
 def _all_positions(blocks: Sequence[FrameBlock], order: FrameOrder) -> NDArray[np.int64]:
     return np.concatenate([order.positions(block) for block in blocks])
+
+
+def _gain(blocks: Sequence[FrameBlock]) -> float:
+    return float(np.median(np.concatenate([block.meta["gain"] for block in blocks])))
 
 
 def _find_reference(

@@ -1,4 +1,8 @@
-"""PSF of a camera from its stars on single frames: stacking would widen it, isophotes would narrow it."""
+"""PSF of a camera from its stars on single frames: stacking would widen it, isophotes would narrow it.
+
+The PSF is taken to be fixed to the detector: covariances are combined as they are, in pixels, whatever the
+rotation of the field.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +13,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opticam_dask.catalog.scouts import Reference, Scout
+from opticam_dask.catalog.scouts import Reference
 from opticam_dask.errors import CatalogError
-from opticam_dask.kernels.align import Match
-from opticam_dask.kernels.moments import axes_of, positions, rotate_covariance
-from opticam_dask.kernels.transform import invert
+from opticam_dask.kernels.moments import covariances, positions
+from opticam_dask.kernels.shape import clipped_mean, debiased, relative_variance
 from opticam_dask.types import PsfModel
 
 _GOOD_SNR = 20.0
+_FAINTER = 0.25  # stars below this fraction of the best signal-to-noise ratio only add noise
+_ENOUGH = 5  # stars, of which none is too faint
+_SAME_SIZE = 0.1  # fraction of a star's mean square width it may differ from the others'
 _CLEAR_OF_OTHERS = 8.0  # distance to a star of 2 % of the flux [sigma]
 _SATURATED = 0.9  # of the saturation level
 
 
-def psf_model(reference: Reference, selector: Callable[..., Any]) -> PsfModel:
-    """PSF in the orientation of the reference frame.
+def psf_model(reference: Reference, gain: float, selector: Callable[..., Any]) -> PsfModel:
+    """PSF on the detector.
 
-    Each star's covariance is rotated from every frame it is seen in into the reference, and the median over
-    the frames taken; `selector` chooses among the stars' sigmas. The orientation is an axial mean: angles
-    180 degrees apart are the same, so twice the angle is averaged, each star weighing by its elongation.
+    Each star's covariance is the mean over the frames it is seen in, cleared of the bias by noise. The mean
+    over the stars gives the axes; `selector` chooses among the stars' sigmas along these common axes: along
+    its own axes, noise makes every round star look elongated.
 
     Parameters
     ----------
     reference : Reference
         Stars and matches.
+    gain : float
+        Gain [electron / adu].
     selector : callable
         List of sigmas in, one sigma out, such as `numpy.median`.
 
@@ -44,17 +52,23 @@ def psf_model(reference: Reference, selector: Callable[..., Any]) -> PsfModel:
     CatalogError
         If `selector` does not return a positive number.
     """
-    good = _suitable(reference)
-    covariance = np.array(
-        [np.median(c, axis=0) for c, use in zip(_covariances(reference), good, strict=True) if use]
-    )
-    major, minor, angle = axes_of(covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1])
-    sigmas = sorted((float(selector(minor)), float(selector(major))))
-    elongation = major**2 - minor**2
-    doubled = complex((elongation * np.exp(2j * angle)).sum())
-    if not (all(math.isfinite(s) for s in sigmas) and sigmas[0] > 0):
+    shapes, variance = _shapes(reference, gain)
+    good = _best(reference, suitable(reference, gain))
+    shapes, variance = shapes[good], variance[good]
+    mean = clipped_mean(shapes, variance)
+    angle = 0.5 * math.atan2(2.0 * mean[1], mean[0] - mean[2])
+    sigmas = [float(selector(list(np.sqrt(along(shapes, a))))) for a in (angle, angle + math.pi / 2)]
+    if not all(math.isfinite(s) and s > 0 for s in sigmas):
         raise CatalogError(f"aperture_selector gave the sigmas {sigmas}; it must return a positive number")
-    return PsfModel(sigmas[1], sigmas[0], math.degrees(0.5 * math.atan2(doubled.imag, doubled.real)))
+    if sigmas[1] > sigmas[0]:
+        angle += math.pi / 2
+    return PsfModel(max(sigmas), min(sigmas), (math.degrees(angle) + 90.0) % 180.0 - 90.0)
+
+
+def along(shapes: NDArray[np.float64], angle_rad: float) -> NDArray[np.float64]:
+    """Variances [pixel^2] of covariances (xx, xy, yy), shape (n, 3), along one direction."""
+    c, s = math.cos(angle_rad), math.sin(angle_rad)
+    return np.asarray(shapes @ np.array([c * c, 2.0 * c * s, s * s]))
 
 
 def saturated(star: Any, saturation: float) -> bool:
@@ -62,32 +76,54 @@ def saturated(star: Any, saturation: float) -> bool:
     return bool(star["peak"] >= _SATURATED * saturation) if math.isfinite(saturation) else False
 
 
-def _covariances(reference: Reference) -> list[NDArray[np.float64]]:
-    """Covariances of each reference star on the frames it is seen in, each of shape (n_frames, 2, 2)."""
-    found: list[list[NDArray[np.float64]]] = [[] for _ in reference.stars]
-    for scout, match in reference.matches:
-        rotated = _rotated(scout, match)
-        for star, covariance in zip(match.reference, rotated, strict=True):
-            found[star].append(covariance)
-    return [np.array(c).reshape(-1, 2, 2) for c in found]
+def suitable(reference: Reference, gain: float) -> NDArray[np.bool_]:
+    """Stars of the reference to measure shapes on: unsaturated, bright, isolated, of the common size.
 
-
-def _rotated(scout: Scout, match: Match) -> NDArray[np.float64]:
-    return rotate_covariance(scout.stars[match.frame], invert(match.affine)[:, :2])
-
-
-def _suitable(reference: Reference) -> NDArray[np.bool_]:
-    """Bright, unsaturated, isolated stars seen in some frame; a demand none meets is dropped."""
+    Where the saturation level is unknown, the size tells a saturated star. A demand that none meets is
+    dropped.
+    """
     stars = reference.stars
-    seen = np.array([len(c) > 0 for c in _covariances(reference)])
+    shapes, variance = _shapes(reference, gain)
     limit = reference.scout.saturation
     linear = np.array([not saturated(star, limit) for star in stars])
     xy = positions(stars)
     apart = np.hypot(*(xy[:, None] - xy[None]).transpose(2, 0, 1)) < _CLEAR_OF_OTHERS * reference.sigma
     disturbing = apart & (stars["flux"][None] > 0.02 * stars["flux"][:, None])
     np.fill_diagonal(disturbing, False)
-    demands = [seen, linear, stars["snr"] >= _GOOD_SNR, ~disturbing.any(axis=1)]
-    good = np.ones(len(stars), bool)
+    good = _demand(np.isfinite(variance), linear, stars["snr"] >= _GOOD_SNR, ~disturbing.any(axis=1))
+    size = shapes[:, 0] + shapes[:, 2]
+    departure = np.abs(size / np.median(size[good]) - 1.0)
+    with np.errstate(invalid="ignore"):
+        return _demand(good, departure <= _SAME_SIZE + 5.0 * np.sqrt(variance))
+
+
+def _demand(good: NDArray[np.bool_], *demands: NDArray[np.bool_]) -> NDArray[np.bool_]:
     for demand in demands:
-        good = good & demand if (good & demand).any() else good
+        both = np.asarray(good & demand)
+        good = both if both.any() else good
     return good
+
+
+def _best(reference: Reference, good: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Those of some stars that are near the best of them in signal-to-noise ratio, or the few best."""
+    snr = np.where(good, reference.stars["snr"], 0.0)
+    ranked = np.sort(snr)[::-1]
+    return np.asarray(good & (snr >= min(_FAINTER * ranked[0], ranked[min(_ENOUGH, len(ranked)) - 1])))
+
+
+def _shapes(reference: Reference, gain: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean covariance (xx, xy, yy) of each reference star and its relative variance; NaN if never seen."""
+    n = len(reference.stars)
+    frames: list[list[NDArray[np.void]]] = [[] for _ in range(n)]
+    for scout, match in reference.matches:
+        for star, row in zip(match.reference, match.frame, strict=True):
+            if not saturated(scout.stars[row], scout.saturation):
+                frames[star].append(scout.stars[row])
+    shapes, variance = np.full((n, 3), np.nan), np.full(n, np.nan)
+    for star, seen in enumerate(frames):
+        if seen:
+            rows = np.array(seen, dtype=reference.stars.dtype)
+            noise = relative_variance(rows, gain)
+            shapes[star] = clipped_mean(debiased(covariances(rows), noise), np.full(len(rows), 1.0))
+            variance[star] = float(noise.mean()) / len(rows)
+    return shapes, variance

@@ -31,7 +31,9 @@ MAX_ITERATIONS = 40
 MIN_SIGMA = 0.35
 """Narrower than any sampled star [pixel]: a single hot pixel shrinks to nothing."""
 _REACH = 3.5  # of the weight, in sigmas: exp(-6) of its peak
-_SKY_INNER = 4.0  # of the sky ring, in sigmas
+_SKY_INNER = 4.5  # of the sky ring, in sigmas along the major axis: 4e-5 of a Gaussian's peak
+_SKY_INSIDE = 4.2  # a ring nearer than this holds light of the star: it is laid again, farther out
+_MAX_RINGS = 4
 _MAX_HALF = 60  # largest half width of a stamp [pixel]
 
 
@@ -117,11 +119,13 @@ def _next_covariance(c: Any, m: Any) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _fit(image: Any, level: float, x0: int, y0: int, sigma: float, max_shift: float, out: Any) -> bool:
-    """Adaptive moments from a peak pixel; ``out`` = (x, y, flux, sum w^2, mxx, mxy, myy)."""
-    m = np.array([sigma * sigma, 0.0, sigma * sigma])
+def _fit(image: Any, level: float, x0: int, y0: int, max_shift: float, m: Any, out: Any) -> bool:
+    """Adaptive moments; ``out`` = (x, y, flux, sum w^2, mxx, mxy, myy), ``m`` the first guess, and changed.
+
+    The search starts from the place in ``out``, which stays within ``max_shift`` of the pixel (x0, y0).
+    """
     c, sums = np.empty(3), np.empty(8)
-    x, y = float(x0), float(y0)
+    x, y = out[0], out[1]
     for iteration in range(MAX_ITERATIONS):
         if not _weighted_sums(image, level, x, y, m, sums) or not sums[0] > 0.0:
             return False
@@ -148,6 +152,28 @@ def _fit(image: Any, level: float, x0: int, y0: int, sigma: float, max_shift: fl
 
 
 @numba.njit(cache=True, nogil=True)
+def _fit_with_sky(
+    image: Any, level: float, x0: int, y0: int, sigma: float, max_shift: float, out: Any
+) -> bool:
+    """Adaptive moments from a peak pixel, over the level of a ring that lies outside the star itself."""
+    m = np.array([sigma * sigma, 0.0, sigma * sigma])
+    inner = max(_SKY_INNER * sigma, 4.0)
+    out[0], out[1] = float(x0), float(y0)
+    found = False
+    for _ in range(_MAX_RINGS):
+        local = _ring_level(image, x0, y0, inner, level)
+        found = _fit(image, local, x0, y0, max_shift, m, out)
+        if not found:
+            break
+        half = math.hypot(0.5 * (m[0] - m[2]), m[1])
+        major = math.sqrt(0.5 * (m[0] + m[2]) + half)
+        if inner >= _SKY_INSIDE * major:
+            break
+        inner = _SKY_INNER * major
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
 def _measure(
     image: Any, px: Any, py: Any, sigma: float, level: float, noise: float, max_shift: float, stars: Any
 ) -> None:
@@ -156,13 +182,7 @@ def _measure(
         star = stars[n]
         star.x = star.y = star.flux = star.snr = star.peak = star.mxx = star.mxy = star.myy = np.nan
         star.converged = False
-        local = _ring_level(image, px[n], py[n], max(_SKY_INNER * sigma, 4.0), level)
-        found = _fit(image, local, px[n], py[n], sigma, max_shift, out)
-        wide = math.sqrt(max(out[4], out[6])) if found else 0.0
-        if wide > 1.2 * sigma:  # the ring was inside the star
-            local = _ring_level(image, px[n], py[n], _SKY_INNER * wide, level)
-            found = _fit(image, local, px[n], py[n], wide, max_shift, out)
-        if found:
+        if _fit_with_sky(image, level, px[n], py[n], sigma, max_shift, out):
             star.x, star.y, star.flux = out[0], out[1], out[2]
             star.snr = out[2] / (2.0 * noise * math.sqrt(out[3])) if noise > 0.0 else np.inf
             star.peak = float(image[py[n], px[n]])
@@ -224,10 +244,9 @@ def axes_of(
     return np.sqrt(mean + half), np.sqrt(mean - half), 0.5 * np.arctan2(2.0 * mxy, mxx - myy)
 
 
-def rotate_covariance(stars: NDArray[np.void], linear: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Covariances, shape (n, 2, 2) [pixel^2], of stars after the linear map ``linear`` (2, 2)."""
-    m = np.stack([stars["mxx"], stars["mxy"], stars["mxy"], stars["myy"]], axis=-1).reshape(-1, 2, 2)
-    return np.asarray(linear @ m @ linear.T)
+def covariances(stars: NDArray[np.void]) -> NDArray[np.float64]:
+    """Covariances (xx, xy, yy) of stars, shape (n, 3) [pixel^2]."""
+    return np.column_stack([stars["mxx"], stars["mxy"], stars["myy"]])
 
 
 def positions(stars: NDArray[np.void]) -> XY:

@@ -72,13 +72,12 @@ class Field:
         object.__setattr__(self, "flux", self.faintest * 1.25 ** np.arange(self.n_stars)[::-1])
 
     def draw(self, affine: np.ndarray | None = None, *, seed: int, dim: float = 1.0) -> np.ndarray:
-        """A noisy frame; ``affine`` maps the field into the frame."""
+        """A noisy frame; ``affine`` maps the field into the frame, the PSF stays."""
         affine = np.eye(2, 3) if affine is None else affine
         rng = np.random.default_rng([self.seed, seed])
         image = rng.normal(self.sky, self.noise, self.shape)
-        turn = np.degrees(np.arctan2(affine[1, 0], affine[0, 0]))
         for (x, y), flux in zip(self.xy @ affine[:, :2].T + affine[:, 2], self.flux, strict=True):
-            add_star(image, x, y, dim * flux, *self.sigmas, self.angle + turn)
+            add_star(image, x, y, dim * flux, *self.sigmas, self.angle)
         return image.astype(np.float32)
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opticam_dask.kernels.moments import STAR, axes_of, measure_stars, positions, rotate_covariance
+from opticam_dask.kernels.moments import STAR, axes_of, covariances, measure_stars, positions
 
 
 def draw(shape, x, y, flux, major, minor, degrees):
@@ -88,9 +88,16 @@ def test_bad_pixels_and_edges():
     assert not measure_stars(hot, np.array([[20, 20]]), sigma=1.5)["converged"].any()
 
 
-def test_covariances_turn():
-    star = np.zeros(1, STAR)
-    star["mxx"], star["myy"] = 4.0, 1.0
-    turned = rotate_covariance(star, np.array([[0.0, -1.0], [1.0, 0.0]]))
-    np.testing.assert_allclose(turned[0], [[1, 0], [0, 4]], atol=1e-12)
-    assert positions(star).shape == (1, 2)
+def test_covariances_and_places_are_columns():
+    star = np.zeros(2, STAR)
+    star["mxx"], star["myy"], star["x"] = 4.0, 1.0, [7.0, 8.0]
+    np.testing.assert_array_equal(covariances(star), [[4, 0, 1], [4, 0, 1]])
+    np.testing.assert_array_equal(positions(star), [[7, 0], [8, 0]])
+
+
+@pytest.mark.parametrize(("major", "guess"), [(4.0, 3.0), (4.0, 1.5), (3.0, 2.6), (1.5, 1.5)])
+def test_the_sky_ring_lies_outside_the_star_whatever_the_guess(major, guess):
+    image = 100 + draw((91, 97), 45.2, 44.7, 1e5, major, major / 1.6, 37.0)
+    star = measure_stars(image, np.array([[45, 45]]), sigma=guess, level=100.0)
+    found = axes_of(star["mxx"], star["mxy"], star["myy"])
+    np.testing.assert_allclose([found[0][0], found[1][0]], [major, major / 1.6], rtol=2e-4)

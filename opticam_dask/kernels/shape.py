@@ -1,0 +1,73 @@
+"""Shapes of stars combined: noise of adaptive moments, its bias, and means that survive a bad star."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SKY_NOISE = 12.0  # relative variance of an adaptive moment times the squared signal-to-noise ratio
+_PHOTON_NOISE = 5.5  # the same, times the star's photoelectrons
+_BIAS = 0.7  # relative bias of an adaptive moment in units of its relative variance
+_FLOOR = 0.003  # relative error of the best star's moments: no star outweighs all others
+_CLIP = 5.0  # sigma
+
+
+def relative_variance(stars: NDArray[np.void], gain: float) -> NDArray[np.float64]:
+    """Relative variance of a star's adaptive moments mxx and myy.
+
+    The two constants, noise of the sky and of the star's own photons, are fits to simulated stars, round and
+    elongated, sigma 1.5 to 4 px.
+
+    Parameters
+    ----------
+    stars : ndarray of `kernels.moments.STAR`
+        Measured stars.
+    gain : float
+        Gain [electron / adu]; 1 is taken where it is unknown.
+    """
+    electrons = stars["flux"] * (gain if gain > 0 else 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(_SKY_NOISE / stars["snr"] ** 2 + _PHOTON_NOISE / electrons)
+
+
+def debiased(shapes: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Covariances, shape (n, 3), cleared of the bias of adaptive moments, which noise makes too wide.
+
+    The bias, found from simulated stars, is second order: 0.7 of the relative variance.
+    """
+    return np.asarray(shapes / (1.0 + _BIAS * variance)[:, None])
+
+
+def clipped_mean(shapes: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean covariance (xx, xy, yy) of stars, the best weighing most; stars of another size are left out.
+
+    Parameters
+    ----------
+    shapes : ndarray, shape (n, 3) [pixel^2]
+        Covariances.
+    variance : ndarray, shape (n,)
+        Their relative variances; only the ratios count for the weights.
+
+    Returns
+    -------
+    ndarray, shape (3,) [pixel^2]
+        Weighted mean, of the stars whose size (trace) is within 5 robust standard deviations of the
+        weighted median.
+    """
+    weight = 1.0 / (_FLOOR**2 + variance)
+    size = shapes[:, 0] + shapes[:, 2]
+    middle = weighted_median(size, weight)
+    distance = np.abs(size - middle)
+    scatter = 1.4826 * weighted_median(distance, weight)
+    keep = distance <= _CLIP * max(scatter, _FLOOR * middle)
+    return np.asarray(np.average(shapes[keep], axis=0, weights=weight[keep]))
+
+
+def weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    """Value with half of the weight on either side; between two such values their mean."""
+    order = np.argsort(values, kind="stable")
+    total = np.cumsum(weights[order])
+    half = 0.5 * total[-1]
+    low = int(np.searchsorted(total, half * (1 - 1e-12)))
+    high = min(int(np.searchsorted(total, half * (1 + 1e-12))), len(values) - 1)
+    return float(0.5 * (values[order[low]] + values[order[high]]))
