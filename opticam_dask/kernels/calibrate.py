@@ -1,9 +1,9 @@
-"""Detector frames: sums for master frames, in integers so that any order gives the same bits; and calibration."""
+"""Sums of calibration frames, in integers so that any order gives the same bits; calibration of a frame."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numba
@@ -63,8 +63,8 @@ class Response:
         Raw level from which a pixel counts as saturated [adu]; NaN for none.
     """
 
-    bias: NDArray[np.float32] = NOTHING
-    dark: NDArray[np.float32] = NOTHING
+    bias: NDArray[np.float32] = field(default_factory=lambda: NOTHING)
+    dark: NDArray[np.float32] = field(default_factory=lambda: NOTHING)
     seconds: float = 0.0
     constant: float = 0.0
     factor: float = 1.0
@@ -94,18 +94,18 @@ class Sums:
 
     @classmethod
     def empty(cls, shape: tuple[int, int], *, extremes: bool) -> Sums:
-        """Sums of no frame."""
+        """Make the sums of no frame."""
         small = np.zeros((5 if extremes else 1, *shape), np.int32)
         small[1:3], small[3:] = _NONE_LOW, _NONE_HIGH
         return cls(np.zeros((2, *shape), np.int64), small)
 
     def strip(self, rows: slice) -> Sums:
-        """Some rows, without a copy."""
+        """Take some rows, without a copy."""
         return Sums(self.sums[:, rows], self.small[:, rows])
 
 
 def merged(parts: Sequence[Sums]) -> Sums:
-    """Sums of all the frames of several."""
+    """Add up the sums of several groups of frames."""
     first, *others = parts
     total = Sums(np.array(first.sums), np.array(first.small))
     for other in others:
@@ -152,9 +152,7 @@ def add_within(
     bounds : ndarray of int32, shape (2, ny, nx)
         Lowest and highest value to accept, in integer steps.
     """
-    _add_bounded(
-        image, *response.arguments, digits.scale, digits.limit, bounds, into.sums, into.small
-    )
+    _add_bounded(image, *response.arguments, digits.scale, digits.limit, bounds, into.sums, into.small)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -203,7 +201,11 @@ def _add_bounded(image, bias, dark, seconds, constant, factor, saturation, scale
 
 
 def calibrated(
-    image: Image, response: Response, inverse: NDArray[np.float32], start: tuple[int, int], shape: tuple[int, int]
+    image: Image,
+    response: Response,
+    inverse: NDArray[np.float32],
+    start: tuple[int, int],
+    shape: tuple[int, int],
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Calibrate a part of a frame in one pass over its pixels.
 
@@ -249,7 +251,7 @@ def _calibrate(image, bias, dark, seconds, constant, factor, saturation, inverse
 
 
 def rebinned(image: NDArray[Any], factor: int) -> NDArray[Any]:
-    """Sum of squares of ``factor`` x ``factor`` pixels; rows and columns that fill no square are left out.
+    """Add up squares of ``factor`` x ``factor`` pixels; rows and columns that fill no square are left out.
 
     NaN where any of the pixels is: a sum without it would be too small.
     """
