@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from opticam_dask.kernels.noise import aperture_variance
-from opticam_dask.kernels.optimal import MIN_FRACTION, Fluxes, SourceSky
-from opticam_dask.kernels.profile import PROFILE_RADIUS, fill_profile, pixel_flag
+from opticam_dask.kernels.noise import FLUX_COLUMNS, NO_FLAT, Fluxes, weighted_flux
+from opticam_dask.kernels.optimal import MIN_FRACTION
+from opticam_dask.kernels.profile import fill_profile, pixel_flag, profile_radius
 from opticam_dask.kernels.stamps import stamp_batches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from opticam_dask.kernels.optimal import SourceSky
     from opticam_dask.kernels.stamps import Ellipse
     from opticam_dask.types import XY, Image
 
@@ -51,9 +52,10 @@ def aperture_fluxes(
     aperture: Ellipse,
     sky: SourceSky,
     *,
-    gain: float = 1.0,
     saturation: float = math.nan,
+    beta: float = math.inf,
     correct: bool = True,
+    flat_variance: NDArray[np.float32] | None = None,
 ) -> Fluxes:
     """Background-subtracted counts of stars in elliptical apertures.
 
@@ -64,52 +66,54 @@ def aperture_fluxes(
     xy : ndarray, shape (n, 2) [pixel]
         Positions.
     psf : Ellipse
-        Standard deviations of the Gaussian profile and the angle of its major axis.
+        Standard deviations of the profile (of a Moffat: its FWHM / 2.3548) and the angle of its major axis.
     aperture : Ellipse
         Semi-axes of the aperture and the angle of the first.
     sky : SourceSky
         Sky under each source.
-    gain : float
-        Gain [electron / adu].
     saturation : float
         Level from which a pixel counts as saturated [adu]; NaN for none.
+    beta : float
+        Exponent of a Moffat profile; infinite for a Gaussian.
     correct : bool
         Divide by the part of the profile that the aperture holds, for total counts. If not, the counts in
         the aperture; what bad pixels and the frame's edge took away is still made up for by the profile.
+    flat_variance : ndarray, shape (ny, nx), optional
+        Relative variance of the flat field that the image was divided by.
 
     Returns
     -------
     Fluxes
-        Flux and variance are NaN where the sky is, and where less than half of the profile's counts in the
-        aperture fall on good pixels (with EDGE or NON_FINITE set).
+        NaN where the sky is, and where less than half of the profile's counts in the aperture fall on good
+        pixels (with EDGE or NON_FINITE set).
     """
-    table = np.full((len(xy), 2), np.nan)
+    table = np.full((len(xy), FLUX_COLUMNS), np.nan)
     flags = np.zeros(len(xy), dtype=np.int64)
-    sky_table = np.column_stack(sky)
-    half = np.maximum(psf.half_extent(PROFILE_RADIUS), aperture.half_extent(1.0))
-    shapes = tuple(psf), tuple(aperture)
+    sky_level = np.asarray(sky.level, dtype=float)
+    radius = profile_radius(beta)
+    half = np.maximum(psf.half_extent(radius), aperture.half_extent(1.0))
+    shape = (*map(float, psf), float(beta), radius)
+    flat = NO_FLAT if flat_variance is None else flat_variance
     for rows, stamps in stamp_batches(image, xy, (half[0], half[1])):
         _fluxes(
-            stamps.pixels, stamps.xy, stamps.corner, stamps.shape, shapes[0], shapes[1],
-            sky_table[rows], gain, saturation, correct, table[rows], flags[rows],
+            stamps.pixels, stamps.xy, stamps.corner, stamps.shape, shape, tuple(aperture),
+            sky_level[rows], saturation, correct, flat, table[rows], flags[rows],
         )  # fmt: skip
-    return Fluxes(table[:, 0], table[:, 1], flags)
+    return Fluxes.of(table, flags)
 
 
 @njit(cache=True, nogil=True)
-def _fluxes(pixels, xy, corner, frame, psf, aperture, sky, gain, saturation, correct, table, flags):
+def _fluxes(pixels, xy, corner, frame, psf, aperture, level, saturation, correct, flat, table, flags):
     profile = np.empty(pixels.shape[1:])
     weights = np.empty(pixels.shape[1:])
     for k in range(pixels.shape[0]):
-        total = fill_profile(profile, xy[k, 0], xy[k, 1], psf[0], psf[1], psf[2])
-        profile /= total
+        fill_profile(profile, xy[k, 0], xy[k, 1], psf)
         fill_overlap(weights, xy[k, 0], xy[k, 1], aperture[0], aperture[1], aperture[2])
         flags[k] = _aperture_flags(pixels[k], weights, corner[k], frame, saturation)
-        counts, area, held, whole = _accumulate(pixels[k], weights, profile, sky[k, 0])
+        held, whole = _drop_bad(pixels[k], weights, profile)
         if held > 0.0 and held >= MIN_FRACTION * whole:
-            scale = 1.0 / held if correct else whole / held
-            variance = aperture_variance(counts, area, sky[k, 1], sky[k, 2], gain)
-            table[k, 0], table[k, 1] = counts * scale, variance * scale * scale
+            scale = 1.0 if correct else whole
+            weighted_flux(pixels[k], weights, profile, level[k], scale, flat, corner[k], table[k])
 
 
 @njit(cache=True, nogil=True)
@@ -123,18 +127,18 @@ def _aperture_flags(pixels, weights, corner, frame, saturation):
 
 
 @njit(cache=True, nogil=True)
-def _accumulate(pixels, weights, profile, level):
-    """Sum counts, area and profile over the aperture's good pixels, and the profile over all of them."""
-    counts, area, held, whole = 0.0, 0.0, 0.0, 0.0
+def _drop_bad(pixels, weights, profile):
+    """Set the weights of bad pixels to 0; return the profile in the aperture's good pixels, and in all."""
+    held, whole = 0.0, 0.0
     for j in range(pixels.shape[0]):
         for i in range(pixels.shape[1]):
-            weight = weights[j, i]
-            whole += weight * profile[j, i]
-            if weight > 0.0 and not math.isnan(pixels[j, i]):
-                counts += weight * (pixels[j, i] - level)
-                area += weight
-                held += weight * profile[j, i]
-    return counts, area, held, whole
+            inside = weights[j, i] * profile[j, i]
+            whole += inside
+            if math.isnan(pixels[j, i]):
+                weights[j, i] = 0.0
+            else:
+                held += inside
+    return held, whole
 
 
 @njit(cache=True, nogil=True)

@@ -1,22 +1,65 @@
-"""Variances of photometry, each noise term once.
+"""Weighted sums of pixels, and the sums of their weights from which every noise term follows.
 
-The scatter of the sky pixels already holds the sky's shot noise, the read noise and the dark noise, so none
-of them is added again. The star's own shot noise comes from the model, not from the noisy pixel.
+The flux of a star is sum(W (D - S)) with sum(W P) = 1, D the pixels, S the sky level and P the profile of
+unit sum. Whatever the weights, its variance is a sum of terms, each one number of the frame times one sum of
+the weights; `photometers.noise_budget` puts them together.
 
 References
 ----------
-Naylor 1998, MNRAS 296, 339 (optimal photometry); Merline & Howell 1995, Exp. Astron. 6, 163 (CCD equation).
+Naylor 1998, MNRAS 296, 339.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numba import njit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+FLUX_COLUMNS = 5
+NO_FLAT = np.empty((0, 0), dtype=np.float32)
+"""What `weighted_flux` takes where no flat field has a say."""
+
+
+class WeightSums(NamedTuple):
+    """Sums over the weights W of each flux, shape (n,); P is the profile, scaled so that sum(W P) = 1.
+
+    Parameters
+    ----------
+    w, w2 : ndarray
+        Sum of W (what a unit of sky level adds to the flux), and of W^2.
+    w2p : ndarray
+        Sum of W^2 P.
+    w2p2_flat : ndarray
+        Sum of W^2 P^2 times the relative variance of the flat field; 0 without one.
+    """
+
+    w: NDArray[np.float64]
+    w2: NDArray[np.float64]
+    w2p: NDArray[np.float64]
+    w2p2_flat: NDArray[np.float64]
+
+
+class Fluxes(NamedTuple):
+    """Flux of each source [adu], the sums of its weights, and its quality bits, each of shape (n,)."""
+
+    flux: NDArray[np.float64]
+    sums: WeightSums
+    flags: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, table: NDArray[np.float64], flags: NDArray[np.int64]) -> Fluxes:
+        """From rows that `weighted_flux` filled, shape (n, `FLUX_COLUMNS`)."""
+        return cls(table[:, 0], WeightSums(*table.T[1:]), flags)
+
+    def scaled(self, factor: float) -> Fluxes:
+        """Fluxes in another unit: all weights times ``factor``, so flux times profile is still the star."""
+        w, w2, w2p, w2p2_flat = self.sums
+        sums = WeightSums(factor * w, factor**2 * w2, factor * w2p, w2p2_flat)
+        return Fluxes(factor * self.flux, sums, self.flags)
 
 
 def level_variance(scatter: NDArray[np.float64], n_sky: NDArray[np.float64] | float) -> NDArray[np.float64]:
@@ -33,21 +76,37 @@ def pixel_variance(sky_variance, flux, profile, gain):
     return sky_variance + max(flux, 0.0) * profile / gain
 
 
-@njit(cache=True, nogil=True)
-def aperture_variance(counts, area, scatter, level_var, gain):
-    """Variance of a sum over an aperture [adu^2], by the CCD equation.
+@njit(cache=True, nogil=True, error_model="numpy")
+def weighted_flux(pixels, weights, profile, level, scale, flat, corner, row):
+    """Write flux and sums of the weights of one source into ``row``, shape (`FLUX_COLUMNS`,).
 
     Parameters
     ----------
-    counts : float
-        Background-subtracted counts of the star in the aperture [adu].
-    area : float
-        Area summed [pixel].
-    scatter : float
-        Scatter of the sky pixels [adu].
-    level_var : float
-        Variance of the sky level [adu^2].
-    gain : float
-        Gain [electron / adu].
+    pixels, weights, profile : ndarray, shape (ny, nx)
+        Cut-out [adu]; weights in any unit, 0 where a pixel is bad; profile of unit sum.
+    level : float
+        Sky level [adu / pixel].
+    scale : float
+        Sum of W P to come out, 1 for total counts.
+    flat : ndarray, shape of the frame, or empty
+        Relative variance of the flat field.
+    corner : ndarray of int64, shape (2,)
+        Column and row in the frame of the cut-out's first pixel.
+    row : ndarray
+        Filled in place; NaN if all weights are 0 or NaN.
     """
-    return max(counts, 0.0) / gain + area * scatter**2 + area**2 * level_var
+    counts, held, w, w2, w2p, flat_term = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for j in range(pixels.shape[0]):
+        for i in range(pixels.shape[1]):
+            weight, p = weights[j, i], profile[j, i]
+            if weight > 0.0:
+                counts += weight * (pixels[j, i] - level)
+                held += weight * p
+                w += weight
+                w2 += weight * weight
+                w2p += weight * weight * p
+                if flat.size:
+                    flat_term += (weight * p) ** 2 * flat[corner[1] + j, corner[0] + i]
+    norm = scale / held
+    row[0], row[1], row[2] = counts * norm, w * norm, w2 * norm * norm
+    row[3], row[4] = w2p * norm * norm / scale, flat_term / (held * held)

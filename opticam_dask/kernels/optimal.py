@@ -1,4 +1,4 @@
-"""Optimal photometry with a Gaussian profile.
+"""Optimal photometry with a Gaussian or Moffat profile.
 
 References
 ----------
@@ -8,13 +8,19 @@ Naylor 1998, MNRAS 296, 339: weights W = (P/V) / sum(P^2/V), flux = sum(W (D - S
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numba import njit
 
-from opticam_dask.kernels.noise import pixel_variance
-from opticam_dask.kernels.profile import PROFILE_RADIUS, core_flags, fill_profile
+from opticam_dask.kernels.noise import (
+    FLUX_COLUMNS,
+    NO_FLAT,
+    Fluxes,
+    pixel_variance,
+    weighted_flux,
+)
+from opticam_dask.kernels.profile import clip_profile, core_flags, fill_profile, profile_radius
 from opticam_dask.kernels.stamps import stamp_batches
 
 if TYPE_CHECKING:
@@ -27,6 +33,8 @@ MIN_FRACTION = 0.5
 """Least part of the profile that must fall on good pixels."""
 
 _ITERATIONS = 3  # of the model variance; the flux then moves by far less than its error
+
+Weighting = Literal["variance", "profile"]
 
 
 class _SkyFields(NamedTuple):
@@ -65,14 +73,6 @@ class SourceSky(_SkyFields):
         return super().__new__(cls, level, scatter, level_variance, scatter if noise is None else noise)
 
 
-class Fluxes(NamedTuple):
-    """Flux of each source [adu], its variance [adu^2] and its quality bits, each of shape (n,)."""
-
-    flux: NDArray[np.float64]
-    variance: NDArray[np.float64]
-    flags: NDArray[np.int64]
-
-
 def optimal_fluxes(
     image: Image,
     xy: XY,
@@ -81,12 +81,15 @@ def optimal_fluxes(
     *,
     gain: float = 1.0,
     saturation: float = math.nan,
+    beta: float = math.inf,
+    clip_radius: float | None = None,
+    weighting: Weighting = "variance",
+    flat_variance: NDArray[np.float32] | None = None,
 ) -> Fluxes:
     """Total counts of stars by optimal extraction.
 
-    The profile is a Gaussian sampled at pixel centres with unit sum over the whole grid. The variance of a
-    pixel is the sky's plus the model's shot noise, iterated from constant weights. Bad pixels and pixels
-    off the frame are left out; the flux stays unbiased because the profile there is left out, too.
+    Bad pixels and pixels off the frame or beyond the clip radius are left out; the flux stays unbiased
+    because the profile there is left out, too.
 
     Parameters
     ----------
@@ -95,75 +98,93 @@ def optimal_fluxes(
     xy : ndarray, shape (n, 2) [pixel]
         Positions.
     psf : Ellipse
-        Standard deviations of the profile and the angle of its major axis.
+        Standard deviations of the profile (of a Moffat: its FWHM / 2.3548) and the angle of its major axis.
     sky : SourceSky
         Sky under each source.
     gain : float
         Gain [electron / adu].
     saturation : float
         Level from which a pixel counts as saturated [adu]; NaN for none.
+    beta : float
+        Exponent of a Moffat profile; infinite for a Gaussian.
+    clip_radius : float, optional
+        Pixels with centres farther out than this many standard deviations are left out. Default: the whole
+        profile, out to `profile.profile_radius`.
+    weighting : {'variance', 'profile'}
+        Weights P/V, with the variance V of the sky and of the model's shot noise, iterated from constant V;
+        or constant V throughout, for which what is wrong with P is the same factor for stars of any flux.
+    flat_variance : ndarray, shape (ny, nx), optional
+        Relative variance of the flat field that the image was divided by.
 
     Returns
     -------
     Fluxes
-        Flux and variance are NaN where the sky is, and where less than half of the profile falls on good
-        pixels (with EDGE or NON_FINITE set).
+        NaN where the sky is, and where less than half of the profile used falls on good pixels (with EDGE or
+        NON_FINITE set).
     """
-    table = np.full((len(xy), 2), np.nan)
+    table = np.full((len(xy), FLUX_COLUMNS), np.nan)
     flags = np.zeros(len(xy), dtype=np.int64)
     sky_table = np.column_stack(sky)
-    shape = (psf.semimajor, psf.semiminor, psf.orientation_rad)
-    for rows, stamps in stamp_batches(image, xy, psf.half_extent(PROFILE_RADIUS)):
+    radius = profile_radius(beta)
+    shape = (*map(float, psf), float(beta), radius)
+    rule = (math.inf if clip_radius is None else float(clip_radius), weighting == "variance")
+    flat = NO_FLAT if flat_variance is None else flat_variance
+    for rows, stamps in stamp_batches(image, xy, psf.half_extent(radius)):
         _optimal(
-            stamps.pixels, stamps.xy, stamps.corner, stamps.shape, shape,
-            sky_table[rows], gain, saturation, table[rows], flags[rows],
+            stamps.pixels, stamps.xy, stamps.corner, stamps.shape, shape, rule,
+            sky_table[rows], gain, saturation, flat, table[rows], flags[rows],
         )  # fmt: skip
-    return Fluxes(table[:, 0], table[:, 1], flags)
+    return Fluxes.of(table, flags)
 
 
 @njit(cache=True, nogil=True)
-def _optimal(pixels, xy, corner, frame, psf, sky, gain, saturation, table, flags):
+def _optimal(pixels, xy, corner, frame, psf, rule, sky, gain, saturation, flat, table, flags):
     profile = np.empty(pixels.shape[1:])
+    weights = np.empty(pixels.shape[1:])
     for k in range(pixels.shape[0]):
-        total = fill_profile(profile, xy[k, 0], xy[k, 1], psf[0], psf[1], psf[2])
+        fill_profile(profile, xy[k, 0], xy[k, 1], psf)
+        if rule[0] < psf[4]:
+            clip_profile(profile, xy[k, 0], xy[k, 1], psf, rule[0])
         flags[k] = core_flags(pixels[k], profile, corner[k], frame, saturation)
-        profile /= total
-        if _good_fraction(pixels[k], profile) >= MIN_FRACTION:
-            table[k, 0], table[k, 1] = _extract(pixels[k], profile, sky[k], gain)
+        if _copy_good(pixels[k], profile, weights) >= MIN_FRACTION * profile.sum():
+            if rule[1]:
+                _reweigh(pixels[k], profile, sky[k], gain, weights)
+            weighted_flux(pixels[k], weights, profile, sky[k, 0], 1.0, flat, corner[k], table[k])
 
 
 @njit(cache=True, nogil=True)
-def _good_fraction(pixels, profile):
-    fraction = 0.0
+def _copy_good(pixels, profile, weights):
+    """Fill ``weights`` with the profile, 0 in bad pixels, and return their sum."""
+    held = 0.0
     for j in range(pixels.shape[0]):
         for i in range(pixels.shape[1]):
-            if not math.isnan(pixels[j, i]):
-                fraction += profile[j, i]
-    return fraction
+            weights[j, i] = 0.0 if math.isnan(pixels[j, i]) else profile[j, i]
+            held += weights[j, i]
+    return held
 
 
 @njit(cache=True, nogil=True)
-def _extract(pixels, profile, sky, gain):
-    """Flux and variance: constant weights first, then weights from the model of the round before."""
-    flux, variance = _weighted(pixels, profile, sky, gain, 0.0)
+def _reweigh(pixels, profile, sky, gain, weights):
+    """Divide constant weights by the variance of the model, iterated.
+
+    A sky without scatter leaves them constant: there is nothing to tell the wings' variance from.
+    """
     if sky[1] > 0.0:
+        flux = _model_flux(pixels, profile, sky, gain, 0.0, weights)
         for _ in range(_ITERATIONS):
-            flux, variance = _weighted(pixels, profile, sky, gain, flux)
-    else:  # weights stay constant: W = P / sum(P^2), for which sum(W^2 P) = 4/3 of a Gaussian
-        variance = 4.0 / 3.0 * max(flux, 0.0) / gain
-    return flux, variance
+            flux = _model_flux(pixels, profile, sky, gain, flux, weights)
 
 
-@njit(cache=True, nogil=True)
-def _weighted(pixels, profile, sky, gain, flux):
-    """One round; ``flux`` is the model. With W = (P/V) / norm, sum(W^2 V) is 1 / norm."""
-    sky_variance = sky[1] * sky[1] if sky[1] > 0.0 else 1.0
-    norm, counts, weights = 0.0, 0.0, 0.0
+@njit(cache=True, nogil=True, error_model="numpy")
+def _model_flux(pixels, profile, sky, gain, flux, weights):
+    """One round; ``flux`` is the model of the variance, and the flux by the new weights is returned."""
+    norm, counts = 0.0, 0.0
     for j in range(pixels.shape[0]):
         for i in range(pixels.shape[1]):
-            if not math.isnan(pixels[j, i]):
-                weight = profile[j, i] / pixel_variance(sky_variance, flux, profile[j, i], gain)
-                norm += weight * profile[j, i]
+            p = profile[j, i]
+            if weights[j, i] > 0.0:
+                weight = p / pixel_variance(sky[1] * sky[1], flux, p, gain)
+                norm += weight * p
                 counts += weight * (pixels[j, i] - sky[0])
-                weights += weight
-    return counts / norm, 1.0 / norm + (weights / norm) ** 2 * sky[2]
+                weights[j, i] = weight
+    return counts / norm

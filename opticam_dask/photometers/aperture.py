@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from opticam_dask.errors import InputError
 from opticam_dask.kernels.aperture import aperture_fluxes
 from opticam_dask.kernels.stamps import Ellipse
 from opticam_dask.photometers.base import BasePhotometer
+from opticam_dask.photometers.noise_budget import DEFAULT_NOISE, NoiseBudget
 from opticam_dask.photometers.sky import ellipse_of
 from opticam_dask.types import FWHM_PER_SIGMA
 
 if TYPE_CHECKING:
-    from opticam_dask.kernels.optimal import Fluxes, SourceSky
-    from opticam_dask.types import XY, Image, PsfModel
+    from opticam_dask.kernels.noise import Fluxes
+    from opticam_dask.kernels.optimal import SourceSky
+    from opticam_dask.types import XY, Exposure, PsfModel
 
 
 class AperturePhotometer(BasePhotometer):
@@ -23,16 +25,19 @@ class AperturePhotometer(BasePhotometer):
     Parameters
     ----------
     semimajor_axis : float, optional
-        Semi-major axis [pixel]. Default: one FWHM of the PSF along its major axis.
+        Semi-major axis [pixel]. Default: ``scale`` times the FWHM of the PSF along its major axis.
     semiminor_axis : float, optional
-        Semi-minor axis [pixel]; needs ``semimajor_axis``. Default: one FWHM of the PSF along its minor axis,
-        but equal to ``semimajor_axis`` (a circle) if that is given.
+        Semi-minor axis [pixel]; needs ``semimajor_axis``. Default: ``scale`` times the FWHM of the PSF along
+        its minor axis, but equal to ``semimajor_axis`` (a circle) if that is given.
     orientation : float, optional
         Angle of the semi-major axis [degrees], counter-clockwise from +x. Default: that of the PSF.
-    forced, source_matching_tolerance, local_background_estimator
+    forced, source_matching_tolerance, local_background_estimator, psf, noise
         See `BasePhotometer`.
     aperture_correction : bool
-        Divide by the part of the PSF that the aperture holds, so that fluxes are total counts.
+        Divide by the part of the PSF that the aperture holds, so that fluxes are total counts. The PSF is a
+        Moffat if it has an exponent, else a Gaussian.
+    scale : float
+        Semi-axes in units of the PSF's FWHM; not together with ``semimajor_axis``.
 
     Raises
     ------
@@ -49,35 +54,45 @@ class AperturePhotometer(BasePhotometer):
         source_matching_tolerance: float = 5.0,
         local_background_estimator: Any = None,
         aperture_correction: bool = True,
+        scale: float = 1.0,
+        psf: Literal["run", "frame"] = "run",
+        noise: NoiseBudget = DEFAULT_NOISE,
     ) -> None:
-        super().__init__(forced, source_matching_tolerance, local_background_estimator)
+        super().__init__(forced, source_matching_tolerance, local_background_estimator, psf, noise)
         _check_axes(semimajor_axis, semiminor_axis, orientation)
+        if not 0 < scale < math.inf or (semimajor_axis is not None and scale != 1.0):
+            raise InputError(f"scale is positive, and without a semimajor_axis; not {scale}")
         self.semimajor_axis, self.semiminor_axis = semimajor_axis, semiminor_axis
         self.orientation = orientation
         self.aperture_correction = bool(aperture_correction)
+        self.scale = float(scale)
 
-    def extract(
-        self, image: Image, xy: XY, psf: PsfModel, sky: SourceSky, *, gain: float, saturation: float
-    ) -> Fluxes:
-        """Flux, variance and flags of the sources at ``xy``, shape (n, 2), over the given sky."""
+    def extract(self, frame: Exposure, xy: XY, psf: PsfModel, sky: SourceSky) -> Fluxes:
+        """Flux, weight sums and flags of the sources at ``xy``, shape (n, 2), over the given sky."""
         return aperture_fluxes(
-            image,
+            frame.image,
             xy,
             ellipse_of(psf),
             self.reach(psf),
             sky,
-            gain=gain,
-            saturation=saturation,
+            saturation=frame.saturation,
+            beta=math.inf if psf.beta is None else psf.beta,
             correct=self.aperture_correction,
+            flat_variance=frame.flat_variance,
         )
 
     def reach(self, psf: PsfModel) -> Ellipse:
         """Aperture for a camera with this PSF [pixel]; a neighbour within it is blended."""
         angle = psf.orientation_rad if self.orientation is None else math.radians(self.orientation)
         if self.semimajor_axis is None:
-            return Ellipse(FWHM_PER_SIGMA * psf.semimajor_sigma, FWHM_PER_SIGMA * psf.semiminor_sigma, angle)
+            factor = self.scale * FWHM_PER_SIGMA
+            return Ellipse(factor * psf.semimajor_sigma, factor * psf.semiminor_sigma, angle)
         minor = self.semimajor_axis if self.semiminor_axis is None else self.semiminor_axis
         return Ellipse(self.semimajor_axis, minor, angle)
+
+    def variant(self) -> str:
+        """Return the scale of the aperture, such as ``_x1.5``, unless it is 1."""
+        return "" if self.scale == 1.0 else f"_x{self.scale:g}"
 
 
 def _check_axes(semimajor: float | None, semiminor: float | None, orientation: float | None) -> None:

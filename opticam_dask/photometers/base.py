@@ -5,18 +5,28 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from opticam_dask.errors import InputError
 from opticam_dask.kernels.background import as_pixels, default_box_size
-from opticam_dask.kernels.centroid import claim_winners, has_neighbour, recentre
+from opticam_dask.kernels.centroid import claim_winners, recentre
 from opticam_dask.kernels.hot import any_near, repaired
+from opticam_dask.kernels.marks import marked_near
 from opticam_dask.kernels.sky import without
 from opticam_dask.photometers.estimator import takes_error
 from opticam_dask.photometers.local_background import DefaultLocalBackground
+from opticam_dask.photometers.noise_budget import DEFAULT_NOISE, NoiseBudget
+from opticam_dask.photometers.records import (
+    checked_hot,
+    empty_result,
+    empty_terms,
+    fill_terms,
+    flag_blends,
+    on_frame,
+)
 from opticam_dask.photometers.sky import (
     AnnulusSky,
     EstimatorSky,
@@ -26,7 +36,7 @@ from opticam_dask.photometers.sky import (
     sky_of_frame,
 )
 from opticam_dask.photometers.source_digest import identity, qualified_name
-from opticam_dask.schema import MEASUREMENT, NULL_FLUX_FLAGS, Flag
+from opticam_dask.schema import NULL_FLUX_FLAGS, Flag
 from opticam_dask.types import Exposure
 
 if TYPE_CHECKING:
@@ -34,7 +44,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from opticam_dask.kernels.optimal import Fluxes, SourceSky
+    from opticam_dask.kernels.noise import Fluxes
+    from opticam_dask.kernels.optimal import SourceSky
     from opticam_dask.kernels.stamps import Ellipse
     from opticam_dask.photometers.sky import Sky
     from opticam_dask.types import XY, Image, PsfModel
@@ -63,11 +74,15 @@ class BasePhotometer(ABC):
         or any function with the parameters ``data, position, semimajor_axis, semiminor_axis, orientation``,
         and ``error`` if it likes, that returns level and scatter per pixel. None uses the two-dimensional
         background of the frame.
+    psf : {'run', 'frame'}
+        Which PSF the photometer is to be called with: the camera's, or each frame's own.
+    noise : NoiseBudget
+        Terms of the error of a flux.
 
     Raises
     ------
     InputError
-        If the tolerance is not positive, or the estimator has other parameters.
+        If the tolerance is not positive, the estimator has other parameters, or another one is none of these.
     """
 
     def __init__(
@@ -75,40 +90,55 @@ class BasePhotometer(ABC):
         forced: bool = False,
         source_matching_tolerance: float = 5.0,
         local_background_estimator: Any = None,
+        psf: Literal["run", "frame"] = "run",
+        noise: NoiseBudget = DEFAULT_NOISE,
     ) -> None:
         if not 0 < source_matching_tolerance < math.inf:
             raise InputError(f"source_matching_tolerance must be positive, not {source_matching_tolerance}")
         if local_background_estimator is not None:
             takes_error(local_background_estimator)
+        if psf not in ("run", "frame"):
+            raise InputError(f"psf is 'run' or 'frame', not {psf!r}")
+        if not isinstance(noise, NoiseBudget):
+            raise InputError(f"noise is a NoiseBudget, not {noise!r}")
         self.forced = bool(forced)
         self.source_matching_tolerance = float(source_matching_tolerance)
         self.local_background_estimator = local_background_estimator
+        self.psf = psf
+        self.noise = noise
 
     @abstractmethod
-    def extract(
-        self, image: Image, xy: XY, psf: PsfModel, sky: SourceSky, *, gain: float, saturation: float
-    ) -> Fluxes:
-        """Flux, variance and flags of the sources at ``xy``, shape (n, 2), over the given sky."""
+    def extract(self, frame: Exposure, xy: XY, psf: PsfModel, sky: SourceSky) -> Fluxes:
+        """Flux, weight sums and flags of the sources at ``xy``, shape (n, 2), over the given sky."""
 
     @abstractmethod
     def reach(self, psf: PsfModel) -> Ellipse:
         """Ellipse around a source in which another source counts as blended [pixel]."""
+
+    def footprint(self, psf: PsfModel) -> Ellipse:
+        """Ellipse around a source in which a marked pixel counts [pixel]."""
+        return self.reach(psf)
+
+    def variant(self) -> str:
+        """Part of the label that tells apart runs with other options, such as ``_moffat``."""
+        return ""
 
     @property
     def label(self) -> str:
         """Name of the results, such as ``forced_aperture`` or ``optimal_annulus``."""
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower().removesuffix("_photometer")
         forced = "forced_" if self.forced else ""
-        return f"{forced}{name}{'' if self.local_background_estimator is None else '_annulus'}"
+        sky = "" if self.local_background_estimator is None else "_annulus"
+        return f"{forced}{name}{sky}{self.variant()}{'_psf_frame' if self.psf == 'frame' else ''}"
 
     def settings(self) -> dict[str, Any]:
         """Everything that changes the numbers, fit for JSON, with name and digest of the estimator."""
-        own = {key: value for key, value in vars(self).items() if key != "local_background_estimator"}
         estimator = self.local_background_estimator
         return {
             "photometer": qualified_name(self),
             "label": self.label,
-            **own,
+            **vars(self),
+            "noise": asdict(self.noise),
             "local_background_estimator": None if estimator is None else identity(estimator),
         }
 
@@ -157,22 +187,63 @@ class BasePhotometer(ABC):
         """
         if not isinstance(frame, Exposure):
             frame = Exposure(frame, gain=gain, saturation=saturation)
+        return self._observe(frame, xy, psf, background, box_size, hot)[0]
+
+    def noise_terms(
+        self,
+        frame: Image | Exposure,
+        xy: XY,
+        psf: PsfModel,
+        *,
+        gain: float = 1.0,
+        saturation: float = math.nan,
+        background: Callable[[Image], Any] | None = None,
+        box_size: int | None = None,
+        hot: NDArray[np.int64] | None = None,
+    ) -> NDArray[np.void]:
+        """Errors of the fluxes of one frame, by cause; parameters are those of `measure`.
+
+        Returns
+        -------
+        ndarray, shape (n,)
+            Fields ``flux``, and its 1-sigma errors ``source``, ``sky``, ``level``, ``flat``,
+            ``scintillation`` and ``total`` [adu], NaN where there is no flux. ``total`` is ``flux_err``.
+
+        Raises
+        ------
+        InputError
+            As `measure`.
+        """
+        if not isinstance(frame, Exposure):
+            frame = Exposure(frame, gain=gain, saturation=saturation)
+        return self._observe(frame, xy, psf, background, box_size, hot)[1]
+
+    def _observe(
+        self,
+        frame: Exposure,
+        xy: XY,
+        psf: PsfModel,
+        background: Callable[[Image], Any] | None,
+        box_size: int | None,
+        hot: NDArray[np.int64] | None,
+    ) -> tuple[NDArray[np.void], NDArray[np.void]]:
+        """Measurements, and the errors by cause."""
         image, xy = as_pixels(frame.image), np.asarray(xy, dtype=float)
         if xy.ndim != 2 or xy.shape[1] != 2 or not 0 < frame.gain < math.inf:
             raise InputError(
                 f"photometry needs positions (n, 2), not {xy.shape}, and a gain > 0, not {frame.gain}"
             )
         box_size = box_size or default_box_size(image.shape[1], psf.semimajor_sigma)
-        image, shown = self._without_hot(image, xy, psf, _checked_hot(hot, image), background)
+        image, shown = self._without_hot(image, xy, psf, checked_hot(hot, image), background)
         request = SkyRequest(replace(frame, image=image), shown, psf, xy, background, box_size)
-        result = _empty_result(xy, image.shape, forced=self.forced)
+        result, terms = empty_result(xy, image.shape, forced=self.forced), empty_terms(len(xy))
         rows = np.flatnonzero((result["flags"] & int(Flag.NOT_ALIGNED | Flag.EDGE)) == 0)
         if rows.size:
             sky = sky_of_frame(self.local_background_estimator, request)
             place, lost = self._places(request, xy[rows], sky)
-            self._fill(result, rows, request, place, lost, sky)
-        _flag_blends(result, self.reach(psf))
-        return result
+            self._fill(result, terms, rows, request, place, lost, sky)
+        flag_blends(result, self.reach(psf))
+        return result, terms
 
     def _without_hot(
         self, image: Image, xy: XY, psf: PsfModel, hot: NDArray[np.int64], background: Any
@@ -206,7 +277,7 @@ class BasePhotometer(ABC):
         guide = AnnulusSky(image, psf, DefaultLocalBackground()) if isinstance(sky, EstimatorSky) else sky
         level, scatter, *_ = guide.at(xy)[0]
         found = recentre(image, xy, ellipse_of(psf), level, scatter, self._tolerance(psf))
-        seen = (found.signal_to_noise >= MIN_SIGNAL_TO_NOISE) & _on_frame(found.xy, image.shape)
+        seen = (found.signal_to_noise >= MIN_SIGNAL_TO_NOISE) & on_frame(found.xy, image.shape)
         claims = np.where(seen[:, None], found.xy, np.nan)
         keeps = claim_winners(claims, np.hypot(*(claims - xy).T), psf.semiminor_sigma)
         return np.where(keeps[:, None], found.xy, xy), ~keeps
@@ -214,54 +285,24 @@ class BasePhotometer(ABC):
     def _fill(
         self,
         result: NDArray[np.void],
+        terms: NDArray[np.void],
         rows: NDArray[np.intp],
         request: SkyRequest,
         place: XY,
         lost: NDArray[np.bool_],
         sky: Sky,
     ) -> None:
-        """Measure the sources in ``rows`` at ``place``, and write them into ``result``."""
+        """Measure the sources in ``rows`` at ``place``, and write them into ``result`` and ``terms``."""
         under, flags = sky.at(place)
-        frame = request.exposure
-        fluxes = self.extract(
-            frame.image, place, request.psf, under, gain=frame.gain, saturation=frame.saturation
-        )
+        frame, psf = request.exposure, request.psf
+        fluxes = self.extract(frame, place, psf, under)
         good = np.isfinite(fluxes.flux) & ~lost
         flags = flags | fluxes.flags | np.where(lost, int(Flag.NOT_MATCHED), 0)
+        flags |= marked_near(frame.marked, frame.marks, frame.image.shape, place, self.footprint(psf))
         flags |= np.where(~good & ((flags & int(NULL_FLUX_FLAGS)) == 0), int(Flag.FIT_FAILED), 0)
-        result["flux"][rows] = np.where(good, fluxes.flux, np.nan)
-        result["flux_err"][rows] = np.sqrt(np.where(good, fluxes.variance, np.nan))
+        flux = np.where(good, fluxes.flux, np.nan)
+        fill_terms(terms, rows, flux, self.noise.terms(fluxes, under, frame))
+        result["flux"][rows], result["flux_err"][rows] = flux, terms["total"][rows]
         result["bkg"][rows], result["bkg_err"][rows] = under.level, under.scatter
         result["x"][rows], result["y"][rows] = place.T
         result["flags"][rows] |= flags.astype(np.int32)
-
-
-def _checked_hot(hot: Any, image: Image) -> NDArray[np.int64]:
-    hot = np.empty(0, np.int64) if hot is None else np.asarray(hot)
-    if hot.size and (hot.ndim != 1 or hot.dtype.kind not in "iu" or hot.min() < 0 or hot.max() >= image.size):
-        raise InputError(f"hot pixels are flat indices of a frame of shape {image.shape}")
-    return np.asarray(hot, np.int64)
-
-
-def _empty_result(xy: XY, shape: tuple[int, ...], *, forced: bool) -> NDArray[np.void]:
-    """Rows without a measurement; those with no place on the frame are flagged for good."""
-    result = np.zeros(len(xy), dtype=MEASUREMENT)
-    for name in ("flux", "flux_err", "bkg", "bkg_err"):
-        result[name] = np.nan
-    result["x"], result["y"] = xy.T
-    aligned = np.isfinite(xy).all(axis=1)
-    result["flags"] = int(Flag.FORCED) if forced else 0
-    result["flags"][~aligned] |= int(Flag.NOT_ALIGNED)
-    result["flags"][aligned & ~_on_frame(xy, shape)] |= int(Flag.EDGE)
-    return result
-
-
-def _on_frame(xy: XY, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Whether a position lies in a pixel of the frame; NaN does not."""
-    return np.asarray(((xy >= -0.5) & (xy < np.array([shape[1], shape[0]]) - 0.5)).all(axis=1))
-
-
-def _flag_blends(result: NDArray[np.void], reach: Ellipse) -> None:
-    places = np.column_stack([result["x"], result["y"]])
-    near = has_neighbour(places, reach.semimajor, reach.semiminor, reach.orientation_rad)
-    result["flags"][near] |= int(Flag.BLENDED)

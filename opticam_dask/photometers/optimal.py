@@ -3,35 +3,52 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from opticam_dask.errors import InputError
-from opticam_dask.kernels.optimal import Fluxes, optimal_fluxes
+from opticam_dask.kernels.optimal import Weighting, optimal_fluxes
+from opticam_dask.kernels.profile import core_radius, peak_density
 from opticam_dask.kernels.stamps import Ellipse
 from opticam_dask.photometers.base import BasePhotometer
+from opticam_dask.photometers.noise_budget import DEFAULT_NOISE, NoiseBudget
 from opticam_dask.photometers.sky import ellipse_of
 from opticam_dask.types import FWHM_PER_SIGMA
 
 if TYPE_CHECKING:
+    from opticam_dask.kernels.noise import Fluxes
     from opticam_dask.kernels.optimal import SourceSky
-    from opticam_dask.types import XY, Image, PsfModel
+    from opticam_dask.types import XY, Exposure, PsfModel
+
+Normalization = Literal["total", "peak"]
+ProfileName = Literal["gaussian", "moffat"]
 
 
 class OptimalPhotometer(BasePhotometer):
-    """Optimal photometry with the camera's Gaussian PSF (Naylor 1998, MNRAS 296, 339).
+    """Optimal photometry with a Gaussian or Moffat PSF (Naylor 1998, MNRAS 296, 339).
 
     Parameters
     ----------
-    forced, source_matching_tolerance, local_background_estimator
+    forced, source_matching_tolerance, local_background_estimator, psf, noise
         See `BasePhotometer`.
     normalization : {'total', 'peak'}
-        'total' gives total counts; 'peak' the peak of the profile, total / (2 pi a b) with the PSF's
-        standard deviations a and b.
+        'total' gives total counts; 'peak' the peak of the profile, for a Gaussian total / (2 pi a b) with the
+        PSF's standard deviations a and b.
+    profile : {'gaussian', 'moffat'}
+        Profile, integrated over each pixel, that the pixels are weighted with.
+    beta : float, optional
+        Exponent of the Moffat profile, above 1. Default: that of the PSF.
+    clip_radius : float, optional
+        Leave out pixels with centres farther from the source than this many standard deviations of the PSF;
+        fluxes stay total counts. Default: the whole profile (5 for a Gaussian, up to 12 for a Moffat).
+    weighting : {'variance', 'profile'}
+        'variance' weighs pixels by profile over variance, which gives the smallest errors; 'profile' by the
+        profile alone, for which a profile that is wrong changes all stars of a frame, bright and faint, by
+        one factor.
 
     Raises
     ------
     InputError
-        If a parameter is none of these.
+        If a parameter is none of these; from `measure`, if a Moffat profile has no exponent.
     """
 
     def __init__(
@@ -39,28 +56,69 @@ class OptimalPhotometer(BasePhotometer):
         forced: bool = False,
         source_matching_tolerance: float = 5.0,
         local_background_estimator: Any = None,
-        normalization: Literal["total", "peak"] = "total",
+        normalization: Normalization = "total",
+        profile: ProfileName = "gaussian",
+        beta: float | None = None,
+        clip_radius: float | None = None,
+        weighting: Weighting = "variance",
+        psf: Literal["run", "frame"] = "run",
+        noise: NoiseBudget = DEFAULT_NOISE,
     ) -> None:
-        super().__init__(forced, source_matching_tolerance, local_background_estimator)
-        if normalization not in ("total", "peak"):
-            raise InputError(f"normalization is 'total' or 'peak', not {normalization!r}")
-        self.normalization = normalization
+        super().__init__(forced, source_matching_tolerance, local_background_estimator, psf, noise)
+        _check_choice("normalization", normalization, get_args(Normalization))
+        _check_choice("profile", profile, get_args(ProfileName))
+        _check_choice("weighting", weighting, get_args(Weighting))
+        if beta is not None and not (profile == "moffat" and 1.0 < beta < math.inf):
+            raise InputError(f"beta is the exponent of profile='moffat', above 1; not {beta} of {profile!r}")
+        if clip_radius is not None and not 0 < clip_radius < math.inf:
+            raise InputError(f"clip_radius is above 0, in standard deviations; not {clip_radius}")
+        self.normalization: Normalization = normalization
+        self.profile: ProfileName = profile
+        self.beta, self.clip_radius = beta, clip_radius
+        self.weighting: Weighting = weighting
 
-    def extract(
-        self, image: Image, xy: XY, psf: PsfModel, sky: SourceSky, *, gain: float, saturation: float
-    ) -> Fluxes:
-        """Flux, variance and flags of the sources at ``xy``, shape (n, 2), over the given sky."""
-        found = optimal_fluxes(image, xy, ellipse_of(psf), sky, gain=gain, saturation=saturation)
+    def extract(self, frame: Exposure, xy: XY, psf: PsfModel, sky: SourceSky) -> Fluxes:
+        """Flux, weight sums and flags of the sources at ``xy``, shape (n, 2), over the given sky."""
+        beta = self._exponent(psf)
+        found = optimal_fluxes(
+            frame.image,
+            xy,
+            ellipse_of(psf),
+            sky,
+            gain=frame.gain,
+            saturation=frame.saturation,
+            beta=beta,
+            clip_radius=self.clip_radius,
+            weighting=self.weighting,
+            flat_variance=frame.flat_variance,
+        )
         if self.normalization == "total":
             return found
-        peak = 1.0 / (2.0 * math.pi * psf.semimajor_sigma * psf.semiminor_sigma)
-        return Fluxes(found.flux * peak, found.variance * peak**2, found.flags)
+        return found.scaled(peak_density(psf.semimajor_sigma, psf.semiminor_sigma, beta))
 
     def reach(self, psf: PsfModel) -> Ellipse:
         """Ellipse of the PSF with semi-axes of one FWHM: a neighbour there is blended [pixel]."""
-        psf_ellipse = ellipse_of(psf)
-        return Ellipse(
-            FWHM_PER_SIGMA * psf_ellipse.semimajor,
-            FWHM_PER_SIGMA * psf_ellipse.semiminor,
-            psf_ellipse.orientation_rad,
-        )
+        return ellipse_of(psf.scaled(FWHM_PER_SIGMA))
+
+    def footprint(self, psf: PsfModel) -> Ellipse:
+        """Core of the profile, or what the clip radius leaves of it [pixel]."""
+        radius = core_radius(self._exponent(psf))
+        return ellipse_of(psf.scaled(radius if self.clip_radius is None else min(radius, self.clip_radius)))
+
+    def variant(self) -> str:
+        """Return ``_moffat`` for that profile."""
+        return "_moffat" if self.profile == "moffat" else ""
+
+    def _exponent(self, psf: PsfModel) -> float:
+        """Exponent of the profile, infinite for a Gaussian."""
+        if self.profile == "gaussian":
+            return math.inf
+        beta = psf.beta if self.beta is None else self.beta
+        if beta is None:
+            raise InputError("profile='moffat' needs an exponent: give beta, or a PSF that has one")
+        return beta
+
+
+def _check_choice(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"{name} is {' or '.join(map(repr, allowed))}, not {value!r}")

@@ -77,12 +77,37 @@ def test_the_correction_gives_total_counts_whatever_the_aperture():
         assert flux == pytest.approx(5000.0, rel=1e-5)
 
 
-def test_the_variance_is_that_of_the_ccd_equation():
+def photutils_mask(xy, a, b):
+    """Area of every pixel of the frame in an aperture along the PSF."""
+    aperture = EllipticalAperture(xy, a, b, theta=PSF.orientation_rad * u.rad)
+    return aperture.to_mask(method="exact").to_image(IMAGE.shape)
+
+
+def test_sums_of_the_weights_are_those_of_photutils_own_weights():
     image = 100.0 + star(PSF, 40.3, 30.6, 5000.0)
     aperture = Ellipse(7.0, 3.5, PSF.orientation_rad)
-    got = aperture_fluxes(image, np.array([[40.3, 30.6]]), PSF, aperture, SKY, gain=0.45, correct=False)
-    area = np.pi * 7.0 * 3.5
-    assert got.variance[0] == pytest.approx(got.flux[0] / 0.45 + area * 25.0 + area**2 * 0.1, rel=1e-9)
+    mask = photutils_mask((40.3, 30.6), 7.0, 3.5)
+    p = star(PSF, 40.3, 30.6, 1.0)
+    got = aperture_fluxes(image, np.array([[40.3, 30.6]]), PSF, aperture, SKY, correct=False)
+    np.testing.assert_allclose(got.flux, 5000.0 * (mask * p).sum(), rtol=1e-5)
+    np.testing.assert_allclose(got.sums.w, np.pi * 7.0 * 3.5, rtol=1e-9)
+    np.testing.assert_allclose(got.sums.w2, (mask**2).sum(), rtol=1e-9)
+    np.testing.assert_allclose(got.flux * got.sums.w2p, 5000.0 * (mask**2 * p).sum(), rtol=1e-5)
+    total = aperture_fluxes(image, np.array([[40.3, 30.6]]), PSF, aperture, SKY)
+    held = (mask * p).sum()
+    np.testing.assert_allclose(total.sums.w2 * held**2, got.sums.w2, rtol=1e-5)
+    np.testing.assert_allclose(total.sums.w2p * held**2, (mask**2 * p).sum(), rtol=1e-5)
+
+
+def test_the_flat_weighs_in_by_the_light_it_carries():
+    image = 100.0 + star(PSF, 40.3, 2.6, 5000.0)
+    xy, aperture = np.array([[40.3, 2.6]]), Ellipse(7.0, 3.5, PSF.orientation_rad)
+    flat = RNG.uniform(1e-6, 9e-6, IMAGE.shape).astype(np.float32)
+    mask = photutils_mask(xy[0], 7.0, 3.5)
+    light = mask * star(PSF, 40.3, 2.6, 1.0)
+    got = aperture_fluxes(image, xy, PSF, aperture, SKY, flat_variance=flat)
+    np.testing.assert_allclose(got.sums.w2p2_flat, (light**2 * flat).sum() / light.sum() ** 2, rtol=1e-5)
+    assert aperture_fluxes(image, xy, PSF, aperture, SKY).sums.w2p2_flat[0] == 0.0
 
 
 def test_lost_pixels_are_made_up_for_and_flagged():

@@ -1,0 +1,70 @@
+"""Rows that photometers return, before anything is measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from opticam_dask.errors import InputError
+from opticam_dask.kernels.centroid import has_neighbour
+from opticam_dask.schema import MEASUREMENT, Flag
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from opticam_dask.kernels.stamps import Ellipse
+    from opticam_dask.photometers.noise_budget import NoiseTerms
+    from opticam_dask.types import XY, Image
+
+_ERRORS = ("source", "sky", "level", "flat", "scintillation", "total")
+NOISE_TERMS = np.dtype([(name, "f8") for name in ("flux", *_ERRORS)])
+"""Flux of a source and its 1-sigma error by cause [adu], as `BasePhotometer.noise_terms` returns it."""
+
+
+def checked_hot(hot: Any, image: Image) -> NDArray[np.int64]:
+    """Flat indices of hot pixels; InputError if they are not indices of this frame."""
+    hot = np.empty(0, np.int64) if hot is None else np.asarray(hot)
+    if hot.size and (hot.ndim != 1 or hot.dtype.kind not in "iu" or hot.min() < 0 or hot.max() >= image.size):
+        raise InputError(f"hot pixels are flat indices of a frame of shape {image.shape}")
+    return np.asarray(hot, np.int64)
+
+
+def empty_result(xy: XY, shape: tuple[int, ...], *, forced: bool) -> NDArray[np.void]:
+    """Rows without a measurement; those with no place on the frame are flagged for good."""
+    result = np.zeros(len(xy), dtype=MEASUREMENT)
+    for name in ("flux", "flux_err", "bkg", "bkg_err"):
+        result[name] = np.nan
+    result["x"], result["y"] = xy.T
+    aligned = np.isfinite(xy).all(axis=1)
+    result["flags"] = int(Flag.FORCED) if forced else 0
+    result["flags"][~aligned] |= int(Flag.NOT_ALIGNED)
+    result["flags"][aligned & ~on_frame(xy, shape)] |= int(Flag.EDGE)
+    return result
+
+
+def empty_terms(n: int) -> NDArray[np.void]:
+    """Rows of `NOISE_TERMS` without a measurement: all NaN."""
+    return np.full((n, 1 + len(_ERRORS)), np.nan).view(NOISE_TERMS).reshape(n)
+
+
+def fill_terms(
+    table: NDArray[np.void], rows: NDArray[np.intp], flux: NDArray[np.float64], terms: NoiseTerms
+) -> None:
+    """Write fluxes and their errors into some rows of the table; NaN where there is no flux."""
+    lost = np.isnan(flux)
+    table["flux"][rows] = flux
+    for name in _ERRORS:
+        table[name][rows] = np.sqrt(np.where(lost, np.nan, getattr(terms, name)))
+
+
+def on_frame(xy: XY, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Whether a position lies in a pixel of the frame; NaN does not."""
+    return np.asarray(((xy >= -0.5) & (xy < np.array([shape[1], shape[0]]) - 0.5)).all(axis=1))
+
+
+def flag_blends(result: NDArray[np.void], reach: Ellipse) -> None:
+    """Flag the sources that have another within an ellipse around them."""
+    places = np.column_stack([result["x"], result["y"]])
+    near = has_neighbour(places, reach.semimajor, reach.semiminor, reach.orientation_rad)
+    result["flags"][near] |= int(Flag.BLENDED)
