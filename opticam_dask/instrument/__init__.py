@@ -4,6 +4,7 @@ from opticam_dask.instrument.built_in import BUILT_IN, GENERIC, OPTICAM_MX, get_
 from opticam_dask.instrument.camera_spec import CameraSpec
 from opticam_dask.instrument.model import Instrument, Value
 from opticam_dask.instrument.names import safe_name
+from opticam_dask.instrument.rolling_shutter import RollingShutter
 from opticam_dask.instrument.rules import ROLES
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "ROLES",
     "CameraSpec",
     "Instrument",
+    "RollingShutter",
     "Value",
     "get_instrument",
     "safe_name",

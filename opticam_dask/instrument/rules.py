@@ -7,10 +7,11 @@ import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from opticam_dask.errors import InstrumentError
 from opticam_dask.instrument.names import safe_name
+from opticam_dask.instrument.rolling_shutter import Readout
 
 if TYPE_CHECKING:
     from opticam_dask.instrument.camera_spec import CameraSpec
@@ -76,6 +77,15 @@ def check_camera(camera: CameraSpec) -> None:
         _check_number(f"{item} of camera {camera.name}", getattr(camera, item), above=0.0)
     for item in ("read_noise", "dark_current"):
         _check_number(f"{item} of camera {camera.name}", getattr(camera, item), least=0.0)
+    _check_rolling_shutter(camera)
+
+
+def _check_rolling_shutter(camera: CameraSpec) -> None:
+    _check_number(f"row_delay_s of camera {camera.name}", camera.row_delay_s, least=0.0, most=1.0)
+    _check_number(f"centre_row of camera {camera.name}", camera.centre_row)
+    if camera.readout not in get_args(Readout):
+        options = ", ".join(map(repr, get_args(Readout)))
+        raise InstrumentError(f"readout of camera {camera.name} must be {options}, not {camera.readout!r}")
 
 
 def check_instrument(instrument: Instrument) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from opticam_dask.instrument import Instrument
-from opticam_dask.io.observer import DAY_S, MJD_ZERO, observer_at, terrestrial_time
+from opticam_dask.io.observer import DAY_S, MJD_ZERO, observer_at, site_of, terrestrial_time
 from opticam_dask.io.times import offline_tables
 
 Floats = NDArray[np.float64]
@@ -61,7 +61,7 @@ def barycentric_parts(
     if not good.any():
         return day, rest
     tt = terrestrial_time(times[good])
-    place, tdb_tt = observer_at(tt, instrument)
+    place, tdb_tt = observer_at(tt, site_of(instrument))
     seconds = tdb_tt + np.sum(place * unit_vectors(ra[good], dec[good]), axis=1)
     day[good], rest[good] = tt[0], tt[1] + seconds / DAY_S
     return day, rest

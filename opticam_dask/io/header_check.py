@@ -79,6 +79,7 @@ def check_header(file: str | Path, instrument: Instrument) -> HeaderCheck:
     view = HeaderView(hdu, hdus[0], instrument)
     needed = [_needed(role, how, view) for role, how in _NEEDED.items()]
     useful = [_binning(view), _pointing(view), _airmass(view), _site(instrument)]
+    useful += [_rolling_shutter(view, hdu.shape)]
     detector = [_detector(role, view) for role in DETECTOR_ROLES]
     return HeaderCheck(str(file), instrument.name, (*needed, *detector, *useful), tuple(header_notes(view)))
 
@@ -151,10 +152,7 @@ def _needed(role: str, how: _Checker, view: HeaderView) -> RoleCheck:
 
 
 def _detector(role: str, view: HeaderView) -> RoleCheck:
-    try:
-        camera, _, _ = camera_and_filter(view)
-    except HeaderError:
-        camera = serial_camera(view) or CameraSpec(name="1")
+    camera = _camera_spec(view)
     text, _ = binning(view)
     across, _, down = text.partition("x")
     value, note = detector_number(view, role, camera, int(across or 1) * int(down or 1))
@@ -164,6 +162,13 @@ def _detector(role: str, view: HeaderView) -> RoleCheck:
     if found is not None and getattr(camera, role) is None and float(found.value) == value:
         return RoleCheck(role, "found", f"{found.keyword} = {value:g}")
     return RoleCheck(role, "assumed", note)
+
+
+def _camera_spec(view: HeaderView) -> CameraSpec:
+    try:
+        return camera_and_filter(view)[0]
+    except HeaderError:
+        return serial_camera(view) or CameraSpec(name="1")
 
 
 def _how_to_give(role: str) -> str:
@@ -205,3 +210,14 @@ def _site(instrument: Instrument) -> RoleCheck:
         )
     east, north = instrument.east_longitude_deg, instrument.latitude_deg
     return RoleCheck("site", "assumed", f"{east:+.6f} east, {north:+.6f}, {instrument.height_m or 0.0:g} m")
+
+
+def _rolling_shutter(view: HeaderView, shape: tuple[int, ...]) -> RoleCheck:
+    camera = _camera_spec(view)
+    text, _ = binning(view)
+    shutter = camera.rolling_shutter(shape[-2], text) if len(shape) > 1 else None
+    if shutter is None:
+        return RoleCheck("row delay", "assumed", "none: every row at the frame's time")
+    last = f"the last {shutter.longest_s * 1e3:.3g} ms after the first"
+    step = f"{shutter.row_delay_s * 1e6:.4g} us from row to row"
+    return RoleCheck("row delay", "assumed", f"{step}, {shutter.readout}: {last}")

@@ -39,15 +39,15 @@ def terrestrial_time(mjd_utc: ArrayLike) -> Days:
         return np.asarray(tt.jd1 - MJD_ZERO, dtype=float), np.asarray(tt.jd2, dtype=float)
 
 
-def observer_at(tt: Days, instrument: Instrument) -> tuple[Floats, Floats]:
+def observer_at(tt: Days, site: Site) -> tuple[Floats, Floats]:
     """Observer's barycentric place and the offset of barycentric time.
 
     Parameters
     ----------
     tt : pair of ndarray, shape (n,)
         Terrestrial Time, MJD [d], in two parts as `terrestrial_time` gives it.
-    instrument : Instrument
-        Its site; without one the observer is at the Earth's centre.
+    site : Site
+        Where the observer is, see `site_of`.
 
     Returns
     -------
@@ -72,8 +72,10 @@ def observer_at(tt: Days, instrument: Instrument) -> tuple[Floats, Floats]:
     left = np.floor(steps)
     number = (days * (DAY_S / KNOT_S) + left).astype(np.int64)
     knots, index = np.unique(number[:, None] + np.arange(-1, 3), return_inverse=True)
-    values = _at_knots(knots, _site(instrument))[index.reshape(-1, 4)]
-    found = np.einsum("nk,nkv->nv", _cubic_weights(steps - left), values)
+    values = _at_knots(knots, site)[index.reshape(-1, 4)]
+    weights = _cubic_weights(steps - left)
+    # Term by term, so that the sum does not depend on how many times there are.
+    found = sum(weights[:, k, None] * values[:, k] for k in range(1, 4)) + weights[:, 0, None] * values[:, 0]
     return found[:, :3], found[:, 3]
 
 
@@ -90,7 +92,8 @@ def _cubic_weights(u: Floats) -> Floats:
     )
 
 
-def _site(instrument: Instrument) -> Site:
+def site_of(instrument: Instrument) -> Site:
+    """Site of an instrument; the Earth's centre if it has none."""
     if not instrument.has_site or instrument.latitude_deg is None:
         return None
     return instrument.east_longitude_deg, instrument.latitude_deg, instrument.height_m or 0.0
