@@ -40,9 +40,10 @@ def time_gaps(mjd: ArrayLike, exposure_s: ArrayLike, quantum_s: float = 0.0) -> 
     The dead time between two exposures is compared with the running median of 25 around it; so neither a
     change of the exposure time nor one of the dead time is a gap. A gap's dead time is longer than that by
     more than half a cadence (an interval above 1.5 cadences), by more than 5 standard deviations of the dead
-    times, and by more than the quantum of the stamps. The standard deviation is that of a normal
-    distribution whose upper quartile they share: pauses that are a quarter of all intervals are the rhythm of
-    the night, not gaps.
+    times, and by more than the quantum of the stamps (where they are whole seconds, one frame lost from a
+    cadence of 1 s cannot be told). The standard deviation is that of a normal distribution whose upper
+    quartile the dead times share: pauses that are a quarter of all intervals are the rhythm of the night, not
+    gaps.
     """
     times, exposure = np.asarray(mjd, float), np.asarray(exposure_s, float)
     gap = np.zeros(len(times), dtype=bool)

@@ -85,6 +85,11 @@ def test_contradictions_are_refused_and_named(values, says):
         {"name": "1", "read_noise": -1},
         {"name": "1", "filters": (1,)},
         {"name": "1", "filters": 1},
+        {"name": "1", "row_delay_s": -1e-6},
+        {"name": "1", "row_delay_s": 24.0},
+        {"name": "1", "row_delay_s": "24 us"},
+        {"name": "1", "row_delay_s": 24e-6, "readout": "sideways"},
+        {"name": "1", "row_delay_s": 24e-6, "centre_row": "middle"},
     ],
 )
 def test_cameras_are_validated(values):
@@ -270,3 +275,33 @@ def test_check_of_the_real_frame_names_its_traps():
         "no WCS",
     ):
         assert trap in text
+
+
+ROLLING = """
+base = "OPTICAM_MX"
+[[cameras]]
+name = "1"
+filters = ["g"]
+row_delay_s = 24.4e-6
+readout = "centre-out"
+centre_row = 1000
+"""
+
+
+def test_a_rolling_shutter_in_files_and_checks(tmp_path):
+    (tmp_path / "rolling.toml").write_text(ROLLING)
+    instrument = Instrument.from_file(tmp_path / "rolling.toml")
+    assert Instrument.from_dict(json.loads(json.dumps(instrument.to_dict()))) == instrument
+    shutter = instrument.camera("1:g").rolling_shutter(512, "4x2")
+    assert (shutter.row_delay_s, shutter.rows, shutter.binning_rows, shutter.centre_row) == (
+        *(24.4e-6, 512, 2),
+        1000,
+    )
+    file = write(tmp_path / "a.fits", EXPOSURE=1.0, UT="2024-01-01 00:00:00", FILTER="g", BINNING="1x1")
+    assert "24.4 us from row to row, centre-out: the last 0.0488 ms after the first" in str(
+        instrument.check(file)
+    )
+    plain = str(OPTICAM_MX.check(file))
+    assert "none: every row at the frame's time" in plain
+    assert OPTICAM_MX.camera("1").rolling_shutter(512, "4x4") is None
+    assert CameraSpec(name="1", row_delay_s=0.0).rolling_shutter(512, "4x4") is None
