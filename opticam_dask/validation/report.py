@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from opticam_dask.validation.pull_test import PullTest
+    from opticam_dask.validation.runs import PullTest
 
 _HEADER = (
     "gain  photometer  sky      place    counts          stars      n  lost    mean     std  star scatter"
