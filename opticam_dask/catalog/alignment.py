@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from opticam_dask.catalog.clouds import extinction_excess
+from opticam_dask.catalog.frame_psf import PSF_COLUMNS, ellipses
 from opticam_dask.catalog.interpolate import TransformTrack
 from opticam_dask.catalog.order import FrameOrder
 from opticam_dask.catalog.tracking import ALIGNED, FAILED, Partial
+from opticam_dask.kernels.transform import centre_shift, rotation_deg
 from opticam_dask.schema import ALIGNMENT, ALIGNMENT_COLUMNS
 
 if TYPE_CHECKING:
@@ -26,21 +29,26 @@ def alignment_table(blocks: Sequence[FrameBlock], order: FrameOrder, partial: Pa
     """Table of `schema.ALIGNMENT_COLUMNS`, one row per frame in order of night and frame.
 
     Frames that failed get the transform of their aligned neighbours in time and the status
-    ``predicted``; the reason stays.
+    ``predicted``; the reason stays. Their ``cloud`` is infinite if hardly a star is seen where many should
+    be, else NaN.
     """
     rows = partial.rows[np.argsort(partial.rows["position"], kind="stable")]
     mjd = np.concatenate([block.meta["MJD"] for block in blocks])
     affine, predicted = _completed(rows, mjd)
     status = _STATUS[rows["status"]]
     status[predicted] = "predicted"
+    night = np.repeat([block.night for block in blocks], [len(block) for block in blocks])
+    airmass = np.concatenate([block.meta["airmass"] for block in blocks])
     columns = {
-        "night": np.repeat([block.night for block in blocks], [len(block) for block in blocks]),
+        "night": night,
         "camera": np.full(len(rows), blocks[0].camera, dtype=object),
         "frame": np.concatenate([block.meta["frame"] for block in blocks]),
         "MJD": mjd,
         **dict(zip(AFFINE_COLUMNS, affine.reshape(-1, 6).T, strict=True)),
         **{name: rows[name] for name in _MEASURED},
-        **{name: np.full(len(rows), np.nan) for name in _DERIVED},
+        **dict(zip(PSF_COLUMNS, ellipses(rows["shape"]).T, strict=True)),
+        **dict(zip(_PLACEMENT, _placement(affine, blocks[0].shape).T, strict=True)),
+        "cloud": _cloud(rows, airmass, night),
         "status": status,
         "reason": _reasons(rows["position"], partial.reasons),
     }
@@ -67,7 +75,8 @@ def unaligned_table(frames: pd.DataFrame, reason: str) -> pd.DataFrame:
 
 
 _MEASURED = ("n_matched", "residual", "fwhm", "background", "background_rms", "transparency")
-_DERIVED = ("psf_semimajor", "psf_semiminor", "psf_orientation", "shift_x", "shift_y", "rotation", "cloud")
+_PLACEMENT = ("shift_x", "shift_y", "rotation")
+_DERIVED = (*PSF_COLUMNS, *_PLACEMENT, "cloud")
 
 
 def typed(columns: dict[str, NDArray[np.generic]]) -> pd.DataFrame:
@@ -79,6 +88,19 @@ def typed(columns: dict[str, NDArray[np.generic]]) -> pd.DataFrame:
         for c in ALIGNMENT_COLUMNS
     }
     return pd.DataFrame(series)
+
+
+def _placement(affine: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Shift of the frame's centre [pixel] and rotation [degree] of each transform, shape (n, 3)."""
+    return np.array([[*centre_shift(a, shape), rotation_deg(a)] for a in affine]).reshape(-1, 3)
+
+
+def _cloud(
+    rows: NDArray[np.void], airmass: NDArray[np.float64], night: NDArray[np.str_]
+) -> NDArray[np.float64]:
+    excess = extinction_excess(rows["transparency"], airmass, night)
+    excess[rows["blank"] & (rows["status"] == FAILED)] = np.inf
+    return excess
 
 
 def _completed(

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from opticam_dask.catalog.alignment import alignment_table
 from opticam_dask.catalog.background import DefaultBackground
+from opticam_dask.catalog.ensemble import ensemble_of
+from opticam_dask.catalog.fixing import TrackingPlan
 from opticam_dask.catalog.interpolate import TransformTrack
 from opticam_dask.catalog.model import AlignmentConfig, CameraCatalog
 from opticam_dask.catalog.order import FrameOrder, every_kth, in_order, select_frames, spread
@@ -20,7 +22,6 @@ from opticam_dask.catalog.sources import find_sources, stack_range
 from opticam_dask.catalog.tracking import (
     ALIGNED,
     Partial,
-    TrackingPlan,
     anchor_block,
     merge_partials,
     spread_of,
@@ -158,7 +159,9 @@ def _plan(
         order=order,
         stars=stars,
         chosen=chosen,
+        ensemble=ensemble_of(reference, chosen, _gain(blocks)),
         sigma=reference.sigma,
+        noise=scout.sky.rms,
         exposure=scout.exposure,
         hot=reference.hot,
         track=TransformTrack(np.empty(0, np.int64), np.empty(0), np.empty((0, 2, 3))),

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from astropy.table import QTable
 
+_USED = (
+    *("a11", "a12", "a13", "a21", "a22", "a23", "fwhm", "transparency", "cloud"),
+    *("psf_semimajor", "psf_semiminor", "psf_orientation"),
+)
+"""Columns of the alignment table that photometry takes numbers from."""
+
 FrameKey = tuple[str, str, int]
 """(night, camera, frame)."""
 
@@ -102,7 +108,7 @@ class CameraCatalog:
     table : QTable
         Sources, brightest first, with ``source`` (ID from 1), ``x``, ``y`` [pixel] and the finder's columns.
     psf : PsfModel
-        PSF of the camera, its own sigmas, in the orientation of the reference frame.
+        PSF of the camera, fixed to the detector.
     stacked_image : ndarray, shape (ny, nx), float64 [adu]
         Mean of the aligned frames, sky subtracted, of float32 precision; NaN where no frame contributed.
     alignment : DataFrame
@@ -129,9 +135,10 @@ class CameraCatalog:
 
     def digest(self) -> str:
         """Short text that changes with whatever photometry takes from the catalogue."""
-        numbers = self.alignment[["a11", "a12", "a13", "a21", "a22", "a23", "fwhm"]].to_numpy(np.float64)
+        numbers = self.alignment[list(_USED)].to_numpy(np.float64)
         psf = np.array([self.psf.semimajor_sigma, self.psf.semiminor_sigma, self.psf.orientation])
         content = b"".join(np.ascontiguousarray(a, np.float64).tobytes() for a in (self.xy, psf, numbers))
+        content += " ".join(self.alignment["status"]).encode()
         content += np.ascontiguousarray(self.hot, "<i8").tobytes()
         return f"{len(self.xy)} sources, {hashlib.sha256(content).hexdigest()[:16]}"
 
