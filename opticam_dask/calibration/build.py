@@ -75,7 +75,7 @@ class Recipe:
         return MasterRef(str(self.path.resolve()), self.digest)
 
     def jobs(self) -> list[Job]:
-        """Sets of frames to combine, each in a folder of its own."""
+        """List the sets of frames to combine, each with a folder of its own."""
         return [
             Job(one, self.pedestal, self.sigma, self.folder / f".{one.label}.{self.digest[:12]}")
             for one in self.sets

@@ -111,9 +111,8 @@ class Combined:
     def load(cls, folder: Path) -> Combined:
         """Read what `combine` left in a folder."""
         with np.load(folder / "combined.npz") as file:
-            return cls(
-                *(file[name] for name in ("mean", "variance", "count", "noisy")), int(file["n_frames"])
-            )
+            n_frames = int(file["n_frames"])
+            return cls(file["mean"], file["variance"], file["count"], file["noisy"], n_frames)
 
 
 def combine(jobs: Sequence[Job], run: Run, say: Say) -> list[Job]:

@@ -103,7 +103,7 @@ def find_sets(
     """
     tables = [_scan(kind, arm, source, instrument, recursive, run) for arm, source in sources.items()]
     records = pd.concat(tables, ignore_index=True).sort_values(["path", "hdu"], ignore_index=True)
-    records["name"] = records["arm"].where(kind != "flat", records["arm"] + ":" + records["filter"])
+    records["name"] = records["arm"] + ":" + records["filter"] if kind == "flat" else records["arm"]
     records["set_exposure"] = records["exposure"].round(_EXPOSURE_DIGITS) if kind == "dark" else 0.0
     _reject(records, kind)
     _tell(records, kind, say)

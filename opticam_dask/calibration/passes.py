@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,6 @@ from opticam_dask.kernels.calibrate import (
     add_within,
     merged,
 )
-from opticam_dask.tables.atomic import replacing
 from opticam_dask.types import Image
 
 STRIP = 128  # rows merged at a time
@@ -115,12 +115,12 @@ def strips_of(folder: Path, look: str, pieces: int) -> Iterator[tuple[slice, Sum
 
 
 def _save(piece: Piece, look: str, sums: Sums) -> None:
+    """Write sums beside and rename them: a task may run twice. They need not survive a power cut."""
     for name in ("sums", "small"):
-        with (
-            replacing(piece.folder / f"{look}-{name}-{piece.number}.npy") as temporary,
-            temporary.open("wb") as file,
-        ):
-            np.save(file, getattr(sums, name))
+        path = piece.folder / f"{look}-{name}-{piece.number}.npy"
+        beside = path.with_name(f"{uuid.uuid4().hex}.npy")
+        np.save(beside, getattr(sums, name))
+        beside.replace(path)
 
 
 def _prepared(piece: Piece) -> Iterator[tuple[Look, Image | None, Response]]:
@@ -143,7 +143,7 @@ def _prepared(piece: Piece) -> Iterator[tuple[Look, Image | None, Response]]:
 def _level(
     image: Image, bias: NDArray[Any], dark: NDArray[Any], seconds: float, saturation: float
 ) -> tuple[float, str]:
-    """Clipped mean of a flat above its pedestal [adu], from pixels spread over it; and why it cannot serve."""
+    """Clipped mean of a flat above its pedestal [adu], of pixels all over it; and why it cannot serve."""
     step = max(1, round((image.size / _SAMPLES) ** 0.5))
     some = np.s_[::step, ::step]
     raw = image[some].astype(np.float64)

@@ -60,7 +60,7 @@ class Pedestal:
             Pixels wanted.
         """
         if self.matched:
-            return self._matched(seconds).load().variance[part]
+            return np.asarray(self._matched(seconds).load().variance[part])
         total: NDArray[np.float32] | float = 0.0
         share = 1.0
         if self.dark is not None:

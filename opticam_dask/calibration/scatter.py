@@ -16,6 +16,7 @@ Floats = NDArray[Any]
 _TRIM_TWO = 7  # frames from which the two extremes on each side are left out of the first guess
 _LEAST = 0.1  # variance where there is no light, at least, in units of that at the usual level
 _MARGIN = 3.0  # errors of a level that it may differ by and still be the usual one
+_SPOILT = 1e-4  # chance that a good pixel is left out of what is common to all
 _TAIL = 1e-6  # chance that the scatter of a good pixel is called an outlier
 _NOISY = 25.0  # variance of a bad pixel, at least, in units of what its level explains
 _FREEDOMS = 1e6  # degrees of freedom that are as good as any number
@@ -129,15 +130,25 @@ def fit_noise(level: Floats, variance: Floats, slope: float, freedom: float, flo
     floor : float
         Least variance.
     """
-    from scipy.stats import chi2
-
     level, variance = _some(level), _some(variance)
     usual = float(np.nanmedian(level)) if np.isfinite(level).any() else 0.0
     low, high = np.nanquantile(level, (0.25, 0.75)) if np.isfinite(level).any() else (0.0, 0.0)
     near = variance[(level >= low) & (level <= high) & np.isfinite(variance)]
-    pooled = float(np.median(near)) * freedom / float(chi2.median(freedom)) if near.size else 0.0
-    pooled = max(pooled, floor)
+    pooled = max(_pooled(near, freedom), floor) if near.size else floor
     return NoiseModel(pooled, usual, slope, _MARGIN * math.sqrt(pooled / (freedom + 1.0)))
+
+
+def _pooled(variance: Floats, freedom: float) -> float:
+    """Mean of variances without the improbably large ones, made up for their share.
+
+    Not the median: frames of different levels scatter differently, which moves the median and not the mean.
+    """
+    from scipy.stats import chi2
+
+    limit = float(chi2.isf(_SPOILT, freedom))
+    kept = variance[variance <= float(np.median(variance)) * limit / float(chi2.median(freedom))]
+    share = float(chi2.cdf(limit, freedom + 2.0) / chi2.cdf(limit, freedom))
+    return float(kept.mean(dtype=np.float64)) / share
 
 
 def moderated(
@@ -145,10 +156,10 @@ def moderated(
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Variance of one value of each pixel, from its own scatter and from that of all.
 
-    A variance from a few frames is itself uncertain by sqrt(2 / (n - 1)), and errors made of it would be wrong
-    in both directions. If pixels differ no more than that, all get the variance of the noise model at their
-    level; the more they differ, the more each keeps its own (empirical Bayes, Smyth 2004, with the scatter of
-    the variances' logarithms measured by its quartiles). A pixel that lies beyond all others keeps its own.
+    A variance from a few frames is itself uncertain by sqrt(2 / (n - 1)), and errors made of it would be
+    wrong in both directions. If pixels differ no more than that, all get the variance of the noise model at
+    their level; the more they differ, the more each keeps its own (empirical Bayes, Smyth 2004, with the
+    scatter of the variances' logarithms measured by its quartiles). A pixel beyond all others keeps its own.
 
     Returns
     -------

@@ -70,12 +70,6 @@ class Response:
     factor: float = 1.0
     saturation: float = math.nan
 
-    @property
-    def arguments(self) -> tuple[Any, ...]:
-        """As the kernels take them."""
-        numbers = self.seconds, self.constant, self.factor, self.saturation
-        return self.bias, self.dark, *map(float, numbers)
-
 
 @dataclass(frozen=True, eq=False)
 class Sums:
@@ -137,7 +131,13 @@ def add_to_extremes(image: Image, response: Response, digits: Digits, into: Sums
     into : Sums
         Changed in place.
     """
-    _add_all(image, *response.arguments, digits.scale, digits.limit, into.sums, into.small)
+    r = response
+    _add_all(
+        image,
+        *(r.bias, r.dark, r.seconds, r.constant, r.factor, r.saturation),
+        *(digits.scale, digits.limit),
+        *(into.sums, into.small),
+    )
 
 
 def add_within(
@@ -152,7 +152,13 @@ def add_within(
     bounds : ndarray of int32, shape (2, ny, nx)
         Lowest and highest value to accept, in integer steps.
     """
-    _add_bounded(image, *response.arguments, digits.scale, digits.limit, bounds, into.sums, into.small)
+    r = response
+    _add_bounded(
+        image,
+        *(r.bias, r.dark, r.seconds, r.constant, r.factor, r.saturation),
+        *(digits.scale, digits.limit, bounds),
+        *(into.sums, into.small),
+    )
 
 
 @numba.njit(cache=True, nogil=True)
@@ -228,7 +234,9 @@ def calibrated(
         Flat indices, in the part, of raw pixels at or above the saturation level.
     """
     out = np.empty(shape, np.float32)
-    count = _calibrate(image, *response.arguments, inverse, *start, out)
+    r = response
+    numbers = r.seconds, r.constant, r.factor, r.saturation
+    count = _calibrate(image, r.bias, r.dark, *numbers, inverse, *start, out)
     if not count:
         return out, np.empty(0, np.int64)
     part = image[start[0] : start[0] + shape[0], start[1] : start[1] + shape[1]]
