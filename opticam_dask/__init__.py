@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from opticam_dask.photometers import BasePhotometer as BasePhotometer
     from opticam_dask.photometers import DefaultLocalBackground as DefaultLocalBackground
     from opticam_dask.photometers import OptimalPhotometer as OptimalPhotometer
+    from opticam_dask.photometers.noise_budget import NoiseBudget as NoiseBudget
     from opticam_dask.reducer import Reducer as Reducer
     from opticam_dask.schema import Flag as Flag
     from opticam_dask.simulate import Scene as Scene
@@ -48,6 +49,7 @@ _HOME = {
     "Flag": "schema",
     "GENERIC": "instrument",
     "Instrument": "instrument",
+    "NoiseBudget": "photometers.noise_budget",
     "OPTICAM_MX": "instrument",
     "OptimalPhotometer": "photometers",
     "PsfModel": "types",

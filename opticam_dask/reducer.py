@@ -6,6 +6,7 @@ import sys
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from copy import copy
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -23,9 +24,11 @@ from opticam_dask.io.scan_report import scan_report
 from opticam_dask.observation import DataSource, header_mapper, index_observation, usable, without_barycentre
 from opticam_dask.photometers.base import BasePhotometer
 from opticam_dask.plotting.growth import growth_figure
+from opticam_dask.plotting.noise import noise_figure
 from opticam_dask.plotting.style import save_figure, show_in_notebook
 from opticam_dask.runner import place_of
 from opticam_dask.stages import CatalogStage, PhotometryStage
+from opticam_dask.stages.noise import noise_of_frame, reference_exposure, table_of
 from opticam_dask.tables.light_curves import BlockSummary
 from opticam_dask.workspace import OutputTree, settings_of_results, versions
 
@@ -265,7 +268,8 @@ class Reducer:
             If light curves made with other settings exist and `overwrite` is false.
         """
         catalogs = self._require_catalogs()
-        photometers = [photometer] if isinstance(photometer, BasePhotometer) else list(photometer)
+        given = [photometer] if isinstance(photometer, BasePhotometer) else list(photometer)
+        photometers = [self._equipped(each) for each in given]
         stage = PhotometryStage(self._stage, catalogs, photometers)
         summaries = stage.measure(run=self._run, say=self.say, overwrite=overwrite)
         self._record()
@@ -299,6 +303,49 @@ class Reducer:
         if self.show_plots:
             show_in_notebook(figure)
         return pd.concat([rows.assign(camera=camera) for camera, rows in curves.items()], ignore_index=True)
+
+    def noise_budget(self, photometer: BasePhotometer) -> pd.DataFrame:
+        """Say where the errors come from in each camera's reference frame.
+
+        Draws ``diag/<label>_noise_budget.pdf``: the terms of the error against flux, and which is largest
+        where.
+
+        Parameters
+        ----------
+        photometer : BasePhotometer
+            What measures the sources; its `NoiseBudget` says which terms count.
+
+        Returns
+        -------
+        DataFrame
+            One row per ``camera`` and ``source``: ``flux``, its 1-sigma errors by cause, ``shot_err``,
+            ``sky_err``, ``level_err``, ``flat_err`` and ``scintillation_err``, and the whole, ``flux_err``;
+            NaN where there is no flux.
+
+        Raises
+        ------
+        CatalogError
+            If there are no catalogues yet.
+        """
+        photometer, frames = self._equipped(photometer), self._stage.cameras()
+        budgets = {
+            camera: noise_of_frame(
+                reference_exposure(catalog, frames[camera]), catalog.xy, catalog.psf, photometer
+            )
+            for camera, catalog in self._require_catalogs().items()
+        }
+        figure = noise_figure(budgets, title=photometer.label, unit=self._stage.unit)
+        save_figure(figure, self._tree.diag / f"{photometer.label}_noise_budget.pdf")
+        if self.show_plots:
+            show_in_notebook(figure)
+        tables = [table_of(camera, self._catalogs[camera], budget) for camera, budget in budgets.items()]
+        return pd.concat(tables, ignore_index=True)
+
+    def _equipped(self, photometer: BasePhotometer) -> BasePhotometer:
+        """Photometer whose noise budget knows the telescope."""
+        own = copy(photometer)
+        own.noise = photometer.noise.for_instrument(self.instrument)
+        return own
 
     def _require_catalogs(self) -> dict[str, CameraCatalog]:
         if not self._catalogs:

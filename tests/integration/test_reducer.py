@@ -169,6 +169,25 @@ def test_growth_curves_of_all_cameras_are_measured_and_drawn(night: Path, tmp_pa
     assert (tmp_path / "diag/growth_curves.pdf").read_bytes().startswith(b"%PDF")
 
 
+def test_the_noise_budget_adds_up_to_the_errors_of_the_light_curves(night: Path, tmp_path: Path) -> None:
+    noise = opticam.NoiseBudget(scintillation=True)
+    photometer = opticam.OptimalPhotometer(forced=True, local_background_estimator=DEFAULT(), noise=noise)
+    with reducer(night, tmp_path) as r:
+        r.create_catalogs()
+        budget = r.noise_budget(photometer)
+        r.photometry(photometer)
+    assert photometer.noise.diameter_m is None
+    assert (tmp_path / "diag/forced_optimal_annulus_noise_budget.pdf").read_bytes().startswith(b"%PDF")
+    terms = budget[["shot_err", "sky_err", "level_err", "flat_err", "scintillation_err"]]
+    assert np.sqrt((terms**2).sum(axis=1)).to_numpy() == pytest.approx(budget["flux_err"].to_numpy())
+    rows = opticam.open_light_curves(tmp_path).compute()
+    same = budget.merge(rows, on=["camera", "source", "flux"], suffixes=("", "_row"))
+    assert len(same) == len(budget) == 12
+    assert (same["flux_err"] == same["flux_err_row"]).all()
+    expected = 2.272e-3 * (1.5 / 1.67) * same["airmass"] ** 1.5
+    assert (same["scintillation_err"] / same["flux"]).to_numpy() == pytest.approx(expected, rel=1e-3)
+
+
 def test_photometers_of_one_label_are_refused(night: Path, tmp_path: Path) -> None:
     with reducer(night, tmp_path) as r:
         r.create_catalogs()
