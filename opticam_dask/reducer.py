@@ -329,9 +329,7 @@ class Reducer:
         """
         photometer, frames = self._equipped(photometer), self._stage.cameras()
         budgets = {
-            camera: noise_of_frame(
-                reference_exposure(catalog, frames[camera]), catalog.xy, catalog.psf, photometer
-            )
+            camera: noise_of_frame(reference_exposure(catalog, frames[camera]), catalog, photometer)
             for camera, catalog in self._require_catalogs().items()
         }
         figure = noise_figure(budgets, title=photometer.label, unit=self._stage.unit)

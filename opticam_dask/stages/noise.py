@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from opticam_dask.catalog.alignment import AFFINE_COLUMNS
 from opticam_dask.errors import FrameReadError
 from opticam_dask.kernels.background import as_pixels, default_box_size
+from opticam_dask.kernels.sky import without
+from opticam_dask.kernels.transform import apply
 from opticam_dask.photometers.noise_curve import noise_curve
 from opticam_dask.photometers.sky import SkyRequest, sky_of_frame
 from opticam_dask.stages.blocks import blocks_of
-from opticam_dask.types import XY, Exposure, PsfModel
+from opticam_dask.types import XY, Exposure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,24 +55,23 @@ def reference_exposure(catalog: CameraCatalog, rows: pd.DataFrame) -> Exposure:
     return exposure
 
 
-def noise_of_frame(exposure: Exposure, xy: XY, psf: PsfModel, photometer: BasePhotometer) -> NoiseOfFrame:
-    """Work out the noise budget of sources of one frame.
+def noise_of_frame(exposure: Exposure, catalog: CameraCatalog, photometer: BasePhotometer) -> NoiseOfFrame:
+    """Work out the noise budget of the sources of a camera's reference frame, as its light curves have it.
 
     Parameters
     ----------
     exposure : Exposure
         The frame.
-    xy : ndarray, shape (n, 2) [pixel]
-        Places of the sources.
-    psf : PsfModel
-        PSF of the frame.
+    catalog : CameraCatalog
+        Sources, transforms and PSF.
     photometer : BasePhotometer
         What measures them.
     """
-    image = as_pixels(exposure.image)
+    psf, xy = catalog.psf, _places(catalog)
+    image = without(as_pixels(exposure.image), catalog.hot)
     box = default_box_size(image.shape[1], psf.semimajor_sigma)
-    sources = photometer.noise_terms(exposure, xy, psf, box_size=box)
-    request = SkyRequest(exposure, image, psf, xy, None, box)
+    sources = photometer.noise_terms(exposure, xy, psf, box_size=box, hot=catalog.hot)
+    request = SkyRequest(replace(exposure, image=image), image, psf, xy, None, box)
     sky, _ = sky_of_frame(photometer.local_background_estimator, request).at(xy)
     flux = sources["flux"][sources["flux"] > 0]
     low, high = (flux.min(), flux.max()) if flux.size else (1e2, 1e6)
@@ -76,6 +79,14 @@ def noise_of_frame(exposure: Exposure, xy: XY, psf: PsfModel, photometer: BasePh
         photometer, np.geomspace(low / _BEYOND, high * _BEYOND, _CURVE_POINTS), psf, sky, exposure
     )
     return NoiseOfFrame(sources, curve, _sky_note(sky, exposure))
+
+
+def _places(catalog: CameraCatalog) -> XY:
+    """Places of the sources in the reference frame [pixel], by its own transform."""
+    night, _, frame = catalog.reference_frame
+    rows = catalog.alignment
+    affine = rows.loc[(rows["night"] == night) & (rows["frame"] == frame), list(AFFINE_COLUMNS)]
+    return apply(affine.to_numpy(np.float64).reshape(2, 3), catalog.xy)
 
 
 def _sky_note(sky: SourceSky, exposure: Exposure) -> str:
