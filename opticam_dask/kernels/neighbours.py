@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     from opticam_dask.types import XY
 
 MASK_SCALE = 4.0
-"""Semi-axes of the ellipse that a neighbour covers [PSF standard deviations].
+"""Semi-axes of the ellipse that a neighbour covers in an annulus [PSF standard deviations].
 
-Beyond it a Gaussian star has 3.4e-4 of its light, spread over more pixels than an annulus has.
+Beyond it a Gaussian star has 3.4e-4 of its light, spread over about as many pixels as an annulus has.
 """
+
+MESH_MASK_SCALE = 5.0
+"""The same in a mesh, whose boxes are no larger than stars, and hold what every star leaks (3.7e-6)."""
 
 
 class Neighbours(NamedTuple):
@@ -67,8 +70,10 @@ def neighbours_of(xy: XY, sources: XY, psf: Ellipse, reach: float) -> Neighbours
     return Neighbours(first, known[order][index])
 
 
-def source_mask(shape: tuple[int, int], sources: XY, psf: Ellipse) -> NDArray[np.bool_]:
-    """Pixels whose centres lie within `MASK_SCALE` of a source.
+def source_mask(
+    shape: tuple[int, int], sources: XY, psf: Ellipse, scale: float = MESH_MASK_SCALE
+) -> NDArray[np.bool_]:
+    """Pixels whose centres lie on a source.
 
     Parameters
     ----------
@@ -78,6 +83,8 @@ def source_mask(shape: tuple[int, int], sources: XY, psf: Ellipse) -> NDArray[np
         Sources; rows with NaN are left out.
     psf : Ellipse
         Standard deviations of the PSF and the angle of its major axis.
+    scale : float
+        Semi-axes of a source [PSF standard deviations].
 
     Returns
     -------
@@ -86,11 +93,11 @@ def source_mask(shape: tuple[int, int], sources: XY, psf: Ellipse) -> NDArray[np
     """
     mask = np.zeros(shape, dtype=np.bool_)
     known = sources[np.isfinite(sources).all(axis=1)]
-    half = np.array(psf.half_extent(MASK_SCALE))
+    half = np.array(psf.half_extent(scale))
     size = np.array([shape[1], shape[0]], dtype=float)
     low = np.clip(np.ceil(known - half), 0.0, size).astype(np.int64)
     high = np.clip(np.floor(known + half) + 1.0, 0.0, size).astype(np.int64)
-    _paint(mask, known, low, high, mask_form(psf))
+    _paint(mask, known, low, high, mask_form(psf, scale))
     return mask
 
 
@@ -134,10 +141,10 @@ def _distance(one, other):
     return math.hypot(one[0] - other[0], one[1] - other[1])
 
 
-def mask_form(psf: Ellipse) -> tuple[float, float, float]:
+def mask_form(psf: Ellipse, scale: float = MASK_SCALE) -> tuple[float, float, float]:
     """Factors of dx^2, dx dy and dy^2 whose sum is 1 where the ellipse of a mask ends [1 / pixel^2]."""
     cos, sin = math.cos(psf.orientation_rad), math.sin(psf.orientation_rad)
-    along, across = (MASK_SCALE * psf.semimajor) ** -2, (MASK_SCALE * psf.semiminor) ** -2
+    along, across = (scale * psf.semimajor) ** -2, (scale * psf.semiminor) ** -2
     return (
         along * cos**2 + across * sin**2,
         2 * (along - across) * cos * sin,

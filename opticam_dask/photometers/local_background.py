@@ -212,7 +212,7 @@ class DefaultLocalBackground(StatisticLocalBackground):
     """Sigma-clipped mean and standard deviation of an elliptical annulus.
 
     Parameters are those of `CompiledLocalBackground`. The mean is the least noisy level; on a Poisson sky
-    clipping at 3 sigma puts it 0.05 / gain [adu] too low, at 4 sigma 0.003 / gain.
+    clipping at 3 sigma puts it 0.04 / gain [adu] too low, at 4 sigma 0.003 / gain.
     """
 
     _compiled = True

@@ -186,7 +186,7 @@ class MeshSky:
     """Two-dimensional background, by the kernel, with the sources masked and the clipped mean in each box.
 
     Clipping at 4 sigma keeps the mean of a Poisson sky within 0.003 / gain [adu] of the truth; at 3 sigma it
-    is 0.05 / gain too low. Where the sources leave no box enough pixels nothing is masked, the boxes
+    is 0.04 / gain too low. Where the sources leave no box enough pixels nothing is masked, the boxes
     give their modes, and all levels have CROWDED_SKY.
 
     Parameters

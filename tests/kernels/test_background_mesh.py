@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from photutils.background import Background2D
+from photutils.background import Background2D, MeanBackground
 
 from opticam_dask.errors import InputError
 from opticam_dask.kernels.background import as_pixels, background_mesh, default_box_size
@@ -67,6 +67,48 @@ def test_options_equal_photutils(exclude, filter_size):
     np.testing.assert_allclose(ours.level, theirs.background_mesh, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("shape", "box", "bad"), [((131, 157), 16, True), ((61, 200), (12, 31), False), ((50, 37), 64, False)]
+)
+@pytest.mark.parametrize("dtype", [np.uint16, np.float64])
+def test_means_of_masked_boxes_equal_photutils(shape, box, bad, dtype):
+    image = frame(shape, bad=bad and dtype is np.float64)
+    image = image.astype(dtype) if dtype is np.float64 else np.round(image).astype(dtype)
+    mask = np.random.default_rng(2).random(shape) < 0.3
+    mask[: shape[0] // 2, 20:45] = True
+    theirs = Background2D(
+        image.astype(float), box, mask=mask, exclude_percentile=60, bkg_estimator=MeanBackground()
+    )
+    ours = background_mesh(image, box, mask=mask, exclude_percentile=60, estimator="mean")
+    np.testing.assert_allclose(ours.level, theirs.background_mesh, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(ours.rms, theirs.background_rms_mesh, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("filter_size", [1, 3, 5])
+def test_the_level_is_as_well_known_as_said(filter_size):
+    xy = np.array([[x, y] for x in range(40, 200, 8) for y in range(40, 160, 8)]) + 3.5  # centres
+    error = []
+    for seed in range(25):
+        image = np.random.default_rng(seed).normal(100.0, 10.0, (200, 240))
+        mesh = background_mesh(image, (8, 8), estimator="mean", filter_size=filter_size)
+        error.append((mesh.at(xy)[0] - 100.0) * np.sqrt(mesh.effective_pixels(xy)) / 10.0)
+    assert np.std(error) == pytest.approx(1.02, abs=0.06)  # 1.02: what clipping adds to the error of a mean
+
+
+def test_boxes_that_were_filled_do_not_count():
+    image = np.random.default_rng(1).normal(100.0, 10.0, (80, 80))
+    mask = np.zeros(image.shape, dtype=bool)
+    mask[:, :40] = True
+    mesh = background_mesh(image, 10, mask=mask, estimator="mean")
+    xy = np.array([[5.0, 35.0], [45.0, 35.0], [65.0, 35.0]])
+    far, border, inside = mesh.effective_pixels(xy)
+    assert far == 0
+    assert 0 < border < inside
+    assert (mesh.n_pixels[:, :4] == 0).all()
+    assert 95 < mesh.typical_pixels <= 100
+    assert background_mesh(image, 10, mask=np.ones_like(mask)).typical_pixels == 0
+
+
 def test_positions_between_pixels_and_nan():
     mesh = background_mesh(frame(), 16)
     level, rms = mesh.at(np.array([[20.3, 40.8], [np.nan, 3.0], [21.0, 41.0]]))
@@ -115,5 +157,7 @@ def test_bad_parameters():
         background_mesh(frame(), 8, filter_size=2)
     with pytest.raises(InputError, match="exclude_percentile"):
         background_mesh(frame(), 8, exclude_percentile=101)
+    with pytest.raises(InputError, match="'mode' or 'mean'"):
+        background_mesh(frame(), 8, estimator="median")
     assert [default_box_size(width) for width in (100, 512, 2048)] == [8, 16, 64]
     assert [default_box_size(512, sigma) for sigma in (1.5, 2.6, 4.0)] == [16, 16, 24]
