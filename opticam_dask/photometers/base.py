@@ -185,22 +185,9 @@ class BasePhotometer(ABC):
         InputError
             If the frame, the positions, the gain or the hot pixels are not what they should be.
         """
-        if not isinstance(frame, Exposure):
-            frame = Exposure(frame, gain=gain, saturation=saturation)
-        return self._observe(frame, xy, psf, background, box_size, hot)[0]
+        return self._observe(frame, xy, psf, gain, saturation, background, box_size, hot)[0]
 
-    def noise_terms(
-        self,
-        frame: Image | Exposure,
-        xy: XY,
-        psf: PsfModel,
-        *,
-        gain: float = 1.0,
-        saturation: float = math.nan,
-        background: Callable[[Image], Any] | None = None,
-        box_size: int | None = None,
-        hot: NDArray[np.int64] | None = None,
-    ) -> NDArray[np.void]:
+    def noise_terms(self, frame: Image | Exposure, xy: XY, psf: PsfModel, **known: Any) -> NDArray[np.void]:
         """Errors of the fluxes of one frame, by cause; parameters are those of `measure`.
 
         Returns
@@ -214,20 +201,22 @@ class BasePhotometer(ABC):
         InputError
             As `measure`.
         """
-        if not isinstance(frame, Exposure):
-            frame = Exposure(frame, gain=gain, saturation=saturation)
-        return self._observe(frame, xy, psf, background, box_size, hot)[1]
+        return self._observe(frame, xy, psf, **known)[1]
 
     def _observe(
         self,
-        frame: Exposure,
+        frame: Image | Exposure,
         xy: XY,
         psf: PsfModel,
-        background: Callable[[Image], Any] | None,
-        box_size: int | None,
-        hot: NDArray[np.int64] | None,
+        gain: float = 1.0,
+        saturation: float = math.nan,
+        background: Callable[[Image], Any] | None = None,
+        box_size: int | None = None,
+        hot: NDArray[np.int64] | None = None,
     ) -> tuple[NDArray[np.void], NDArray[np.void]]:
         """Measurements, and the errors by cause."""
+        if not isinstance(frame, Exposure):
+            frame = Exposure(frame, gain=gain, saturation=saturation)
         image, xy = as_pixels(frame.image), np.asarray(xy, dtype=float)
         if xy.ndim != 2 or xy.shape[1] != 2 or not 0 < frame.gain < math.inf:
             raise InputError(

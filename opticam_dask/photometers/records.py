@@ -52,10 +52,10 @@ def fill_terms(
     table: NDArray[np.void], rows: NDArray[np.intp], flux: NDArray[np.float64], terms: NoiseTerms
 ) -> None:
     """Write fluxes and their errors into some rows of the table; NaN where there is no flux."""
-    lost = np.isnan(flux)
-    table["flux"][rows] = flux
-    for name in _ERRORS:
-        table[name][rows] = np.sqrt(np.where(lost, np.nan, getattr(terms, name)))
+    variances = np.column_stack([*terms, terms.total])
+    variances[np.isnan(flux)] = np.nan
+    columns = table.view(np.float64).reshape(len(table), -1)
+    columns[rows, 0], columns[rows, 1:] = flux, np.sqrt(variances)
 
 
 def on_frame(xy: XY, shape: tuple[int, ...]) -> NDArray[np.bool_]:
