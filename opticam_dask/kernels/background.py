@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numba import njit
 
 from opticam_dask.errors import InputError
 from opticam_dask.kernels.clipping import ClipRule, clip_sorted, mean_and_std, median_of_sorted, sort_rows
-from opticam_dask.kernels.mesh_grid import filled, median_filter, spline, spline_coefficients, window_sum
+from opticam_dask.kernels.mesh_grid import NO_PLANE, BackgroundMesh, filled, median_filter
+from opticam_dask.kernels.plane import fit_plane
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from opticam_dask.types import XY, Image
+    from opticam_dask.types import Image
 
 _NATIVE = (np.dtype(np.uint16), np.dtype(np.float32), np.dtype(np.float64))
+_LEAST_BOXES = 4  # for a plane that is not just the boxes themselves
 SKEWED = 0.3  # (mean - median) / std from which a box is too crowded for the mode
 
 
@@ -64,91 +64,6 @@ def default_box_size(width: int, sigma: float = 0.0) -> int:
     return max(width // 32, 8, math.ceil(_BOX_PER_SIGMA * sigma))
 
 
-@dataclass(frozen=True, eq=False)
-class BackgroundMesh:
-    """Background and its scatter on a mesh.
-
-    Parameters
-    ----------
-    level, rms : ndarray, shape (my, mx) [adu / pixel]
-        Level and scatter in each box; NaN everywhere if no box had enough good pixels.
-    box_size : tuple of int
-        Rows and columns of a box [pixel].
-    shape : tuple of int
-        Rows and columns of the frame.
-    n_pixels : ndarray of int, shape (my, mx)
-        Pixels that clipping left in each box; 0 in boxes filled from their neighbours.
-    filter_size : int
-        Side of the median filter [boxes].
-    """
-
-    level: NDArray[np.float64]
-    rms: NDArray[np.float64]
-    box_size: tuple[int, int]
-    shape: tuple[int, int]
-    n_pixels: NDArray[np.int64]
-    filter_size: int
-
-    def at(self, xy: XY) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Level and scatter at positions.
-
-        Parameters
-        ----------
-        xy : ndarray, shape (n, 2) [pixel]
-            Positions; NaN gives NaN.
-
-        Returns
-        -------
-        level, rms : ndarray, shape (n,) [adu / pixel]
-            Cubic spline through the mesh, kept within the mesh's own range.
-        """
-        where = np.array([(xy[:, 1] + 0.5) / self.box_size[0], (xy[:, 0] + 0.5) / self.box_size[1]]) - 0.5
-        return spline(self.level, self._level_spline, where), spline(self.rms, self._rms_spline, where)
-
-    def image(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Level and scatter of every pixel, each of the frame's shape [adu / pixel]."""
-        y, x = np.indices(self.shape)
-        level, rms = self.at(np.column_stack([x.ravel(), y.ravel()]).astype(float))
-        return level.reshape(self.shape), rms.reshape(self.shape)
-
-    def effective_pixels(self, xy: XY) -> NDArray[np.float64]:
-        """Pixels whose mean would be as well known as the level of the mesh, if boxes hold means.
-
-        The median of m normal values has pi / (2 m + pi - 2) of the variance of one, within a few percent.
-
-        Parameters
-        ----------
-        xy : ndarray, shape (n, 2) [pixel]
-            Positions on the frame.
-
-        Returns
-        -------
-        ndarray, shape (n,)
-            0 where all boxes that the median filter took in were filled from others.
-        """
-        pixels, boxes = (
-            window_sum(self.n_pixels, self.filter_size),
-            window_sum(np.minimum(self.n_pixels, 1), self.filter_size),
-        )
-        gain = (2.0 * boxes + math.pi - 2.0) / math.pi
-        column, row = np.floor((xy + 0.5) / np.array(self.box_size[::-1])).astype(np.int64).T
-        return np.asarray((pixels / np.maximum(boxes, 1) * gain)[row, column], dtype=float)
-
-    @property
-    def typical_pixels(self) -> float:
-        """Mean number of pixels left in a box that was not filled from others; 0 if all were."""
-        known = self.n_pixels[self.n_pixels > 0]
-        return float(known.mean()) if known.size else 0.0
-
-    @cached_property
-    def _level_spline(self) -> NDArray[np.float64]:
-        return spline_coefficients(self.level)
-
-    @cached_property
-    def _rms_spline(self) -> NDArray[np.float64]:
-        return spline_coefficients(self.rms)
-
-
 def background_mesh(
     image: Image,
     box_size: int | tuple[int, int],
@@ -158,6 +73,7 @@ def background_mesh(
     exclude_percentile: float = 10.0,
     mask: NDArray[np.bool_] | None = None,
     estimator: Literal["mode", "mean"] = "mode",
+    detrend: bool = False,
 ) -> BackgroundMesh:
     """Background of a frame as `photutils.background.Background2D` defines it.
 
@@ -183,6 +99,10 @@ def background_mesh(
     estimator : {"mode", "mean"}
         Level of a box. The mode bears unseen stars; where they are masked the mean is less noisy, and it
         is not biased by the skewness of a Poisson sky, as the mode is by -0.4 / gain [adu].
+    detrend : bool
+        Fit a plane to the boxes, each at the centre of its good pixels, and fill, filter and interpolate
+        what is above it. Without it a gradient is flattened by up to a box's rise at the edges of the frame
+        and in boxes partly masked.
 
     Returns
     -------
@@ -203,15 +123,38 @@ def background_mesh(
     if estimator not in ("mode", "mean"):
         raise InputError(f"background: estimator must be 'mode' or 'mean', not {estimator!r}")
     least = 1.0 - exclude_percentile / 100.0
-    level, rms, n_pixels = _raw_mesh(image, mask, box, rule or ClipRule(), least, estimator == "mode")
+    raw = _raw_mesh(image, mask, box, rule or ClipRule(), least, estimator == "mode")
+    level, plane = _detrended(raw) if detrend else (raw.level, NO_PLANE)
     return BackgroundMesh(
         median_filter(filled(level), filter_size // 2),
-        median_filter(filled(rms), filter_size // 2),
+        median_filter(filled(raw.rms), filter_size // 2),
         box,
         (image.shape[0], image.shape[1]),
-        n_pixels,
+        raw.n_pixels,
         filter_size,
+        plane,
     )
+
+
+class _RawMesh(NamedTuple):
+    """Boxes as they come: level, scatter, pixels left, and the mean place (x, y) of the good pixels."""
+
+    level: NDArray[np.float64]
+    rms: NDArray[np.float64]
+    n_pixels: NDArray[np.int64]
+    centre: NDArray[np.float64]
+
+
+def _detrended(raw: _RawMesh) -> tuple[NDArray[np.float64], tuple[float, float, float]]:
+    """Levels above the plane through them, and the plane; as they are if the boxes do not span one."""
+    levels, residuals = raw.level.ravel(), raw.level.ravel().copy()
+    known = np.isfinite(levels)
+    if known.sum() < _LEAST_BOXES:
+        return raw.level, NO_PLANE
+    at_origin, slope_x, slope_y, _ = fit_plane(levels, raw.centre.reshape(-1, 2), known, residuals)
+    if math.isnan(at_origin):
+        return raw.level, NO_PLANE
+    return residuals.reshape(raw.level.shape), (at_origin, slope_x, slope_y)
 
 
 def _raw_mesh(
@@ -221,30 +164,36 @@ def _raw_mesh(
     rule: ClipRule,
     least: float,
     mode: bool,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+) -> _RawMesh:
     shape = (-(-image.shape[0] // box[0]), -(-image.shape[1] // box[1]))
     level, rms = np.full(shape, np.nan), np.full(shape, np.nan)
-    n_pixels = np.zeros(shape, dtype=np.int64)
+    n_pixels, centre = np.zeros(shape, dtype=np.int64), np.zeros((*shape, 2))
     whole = image.dtype.kind in "iu"
     nothing = np.zeros((0, 0), dtype=np.bool_)
     for j in range(shape[0]):
         values = np.full((shape[1], box[0] * box[1]), np.nan, dtype=np.float64 if whole else image.dtype)
         strip = slice(j * box[0], (j + 1) * box[0])
-        _collect(image[strip], nothing if mask is None else mask[strip], box[1], values, n_pixels[j])
+        masked = nothing if mask is None else mask[strip]
+        _collect(image[strip], masked, box[1], values, n_pixels[j], centre[j])
+        centre[j, :, 1] += strip.start
         sort_rows(values, n_pixels[j], whole)
         _row_statistics(values, n_pixels[j], rule, least * box[0] * box[1], mode, level[j], rms[j])
-    return level, rms, n_pixels
+    return _RawMesh(level, rms, n_pixels, centre)
 
 
 @njit(cache=True, nogil=True)
-def _collect(strip, mask, width, values, count):
-    """Copy the good pixels of each box of a strip of the frame into a row of ``values``; count them."""
+def _collect(strip, mask, width, values, count, centre):
+    """Copy the good pixels of each box of a strip into a row of ``values``; count and locate them."""
     for j in range(strip.shape[0]):
-        for i in range(strip.shape[1]):
-            k = i // width
-            if math.isfinite(strip[j, i]) and not (mask.size > 0 and mask[j, i]):
-                values[k, count[k]] = strip[j, i]
-                count[k] += 1
+        for k in range(len(count)):
+            for i in range(k * width, min((k + 1) * width, strip.shape[1])):
+                if math.isfinite(strip[j, i]) and not (mask.size > 0 and mask[j, i]):
+                    values[k, count[k]] = strip[j, i]
+                    count[k] += 1
+                    centre[k, 0] += i
+                    centre[k, 1] += j
+    for k in range(len(count)):
+        centre[k] /= max(count[k], 1)
 
 
 @njit(cache=True, nogil=True)

@@ -101,7 +101,7 @@ def _fit_clipped(values, offsets, rule):
             return np.nan, np.nan, np.nan, left
         if (kept == before).all():
             break
-        level, leverage = _fit(values, offsets, kept, residuals)
+        level, _, _, leverage = fit_plane(values, offsets, kept, residuals)
         if math.isnan(level):
             return np.nan, np.nan, np.nan, left
         scatter = residuals[kept].std()
@@ -121,16 +121,20 @@ def _keep(residuals, rule, kept):
 
 
 @njit(cache=True, nogil=True)
-def _fit(values, offsets, kept, residuals):
-    """Plane through the kept pixels: its level at the origin, the leverage there, and all residuals."""
+def fit_plane(values, offsets, kept, residuals):
+    """Least-squares plane through the kept values at ``offsets``, shape (n, 2); fills in all ``residuals``.
+
+    Returns the plane at the origin, its slopes, and the variance at the origin over that of a value; NaN
+    where the kept values do not span a plane.
+    """
     x, y, z = offsets[kept, 0], offsets[kept, 1], values[kept]
     x0, y0, z0 = x.mean(), y.mean(), z.mean()
     x, y, z = x - x0, y - y0, z - z0
     xx, xy, yy, xz, yz = (x * x).sum(), (x * y).sum(), (y * y).sum(), (x * z).sum(), (y * z).sum()
     determinant = xx * yy - xy * xy
     if not determinant > _FLAT * xx * yy:
-        return np.nan, np.nan
+        return np.nan, np.nan, np.nan, np.nan
     slope_x, slope_y = (xz * yy - yz * xy) / determinant, (yz * xx - xz * xy) / determinant
     residuals[:] = values - z0 - slope_x * (offsets[:, 0] - x0) - slope_y * (offsets[:, 1] - y0)
     leverage = 1.0 / len(z) + (yy * x0 * x0 - 2.0 * xy * x0 * y0 + xx * y0 * y0) / determinant
-    return z0 - slope_x * x0 - slope_y * y0, leverage
+    return z0 - slope_x * x0 - slope_y * y0, slope_x, slope_y, leverage

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from opticam_dask.kernels.background import BackgroundMesh
+    from opticam_dask.kernels.mesh_grid import BackgroundMesh
     from opticam_dask.types import XY, Exposure, Image, PsfModel
 
 
@@ -183,7 +183,7 @@ _MESH_EXCLUDE = 50.0  # percent of a box that masks may take
 
 
 class MeshSky:
-    """Two-dimensional background, by the kernel, with the sources masked and the clipped mean in each box.
+    """Two-dimensional background, by the kernel: sources masked, a plane below, clipped means above it.
 
     Clipping at 4 sigma keeps the mean of a Poisson sky within 0.003 / gain [adu] of the truth; at 3 sigma it
     is 0.04 / gain too low. Where the sources leave no box enough pixels nothing is masked, the boxes
@@ -205,7 +205,13 @@ class MeshSky:
         self.rule = _MESH_RULE
         mask = source_mask(image.shape, sources, ellipse_of(psf))
         self.mesh = background_mesh(
-            image, box_size, rule=self.rule, mask=mask, estimator="mean", exclude_percentile=_MESH_EXCLUDE
+            image,
+            box_size,
+            rule=self.rule,
+            mask=mask,
+            estimator="mean",
+            exclude_percentile=_MESH_EXCLUDE,
+            detrend=True,
         )
         self.crowded = not self.mesh.n_pixels.any()
         if self.crowded:
