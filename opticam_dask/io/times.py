@@ -159,7 +159,6 @@ def offline_tables() -> Iterator[None]:
     with (
         _ONE_AT_A_TIME,
         iers.conf.set_temp("auto_download", False),
-        iers.conf.set_temp("auto_max_age", None),
         iers.conf.set_temp("iers_degraded_accuracy", "ignore"),
         iers.earth_orientation_table.set(_earth_orientation()),
         warnings.catch_warnings(),
