@@ -28,6 +28,7 @@ from opticam_dask.plotting.noise import noise_figure
 from opticam_dask.plotting.style import save_figure, show_in_notebook
 from opticam_dask.runner import place_of
 from opticam_dask.stages import CatalogStage, PhotometryStage
+from opticam_dask.stages.coordinates import WcsOption, check_wcs
 from opticam_dask.stages.noise import noise_of_frame, reference_exposure, table_of
 from opticam_dask.tables.light_curves import BlockSummary
 from opticam_dask.workspace import OutputTree, settings_of_results, versions
@@ -70,6 +71,10 @@ class Reducer:
         ``'threads'``, a batch system such as ``'slurm'``, a scheduler's address, or a scheduler file.
     target : SkyCoord or str, optional
         Coordinates to barycentre with, such as ``'05:34:31.9 +22:00:52'``; by default the header's pointing.
+    wcs : FITS header, astropy WCS, path of a FITS file, or mapping of cameras to these, optional
+        World coordinates of the reference frames, for a BMJD of each source's own: light travel times differ
+        by up to 0.7 s over 5 arcminutes. By default those in the frames' headers, where there are any;
+        sources without coordinates have the BMJD of `target`.
     recursive : bool
         Whether to look into sub-folders of `data_directory`.
 
@@ -95,6 +100,7 @@ class Reducer:
         verbose: bool = True,
         cluster: str | None = None,
         target: SkyCoord | str | None = None,
+        wcs: WcsOption = None,
         recursive: bool = False,
     ) -> None:
         if not threshold > 0:
@@ -127,7 +133,11 @@ class Reducer:
             background=background,
             finder=finder,
             threshold=threshold,
+            instrument=instrument,
+            barycenter=barycenter,
+            wcs=wcs,
         )
+        check_wcs(wcs, sorted(self._stage.cameras()))
         self._catalogs: dict[str, CameraCatalog] = self._stage.known(self.say)
         self._record()
 

@@ -16,10 +16,12 @@ from opticam_dask.catalog.build import AlignmentConfig, CameraCatalog, build_cat
 from opticam_dask.catalog.finder import DefaultFinder
 from opticam_dask.catalog.store import load_catalogs, save_catalogs
 from opticam_dask.errors import CatalogError
+from opticam_dask.instrument import Instrument
 from opticam_dask.photometers.source_digest import identity
 from opticam_dask.plotting.catalogs import catalogs_figure
 from opticam_dask.plotting.style import save_figure, show_in_notebook
 from opticam_dask.stages.blocks import blocks_of
+from opticam_dask.stages.coordinates import WcsOption, add_coordinates, locate, wcs_identity, wcs_of
 from opticam_dask.tables.atomic import forget
 from opticam_dask.tables.digest import frames_digests, made_with, read_settings, record
 from opticam_dask.workspace import OutputTree
@@ -38,6 +40,9 @@ class CatalogStage:
     background: Callable[..., Any] | None
     finder: Callable[..., Any] | None
     threshold: float
+    instrument: Instrument
+    barycenter: bool = True
+    wcs: WcsOption = None
 
     @property
     def unit(self) -> str:
@@ -56,6 +61,7 @@ class CatalogStage:
             "aperture_selector": identity_of(self.aperture_selector),
             "background": identity_of(self.background),
             "finder": identity_of(self.finder),
+            "wcs": wcs_identity(self.wcs),
         }
 
     def create(
@@ -118,7 +124,12 @@ class CatalogStage:
                 reasons[camera] = f"no catalogue: {error}"
                 say(reasons[camera])
                 continue
-            say(describe(catalogs[camera]))
+            catalog = catalogs[camera]
+            say(describe(catalog))
+            found = locate(catalog, self.cameras()[camera], self.wcs)
+            add_coordinates(catalog, found)
+            if not found.known and wcs_of(self.wcs, camera) is not None:
+                say(f"{camera}: sources have no coordinates of their own: {found.reason}")
         if not catalogs:
             more = f"; {len(reasons) - 1} more in {self.tree.log}" if len(reasons) > 1 else ""
             raise CatalogError(f"{self.tree.root}: {next(iter(reasons.values()))}{more}")

@@ -16,6 +16,7 @@ from opticam_dask.photometers.estimator import check_estimator
 from opticam_dask.shipping import by_value
 from opticam_dask.stages.blocks import blocks_of
 from opticam_dask.stages.catalog import identity_of
+from opticam_dask.stages.coordinates import coordinates_in
 from opticam_dask.stages.export import export_tasks
 from opticam_dask.tables.atomic import forget
 from opticam_dask.tables.digest import frames_digests, made_with, record
@@ -27,6 +28,7 @@ from opticam_dask.tables.light_curves import (
     measure_block,
 )
 from opticam_dask.tables.parts import existing_parts, is_whole, part_path
+from opticam_dask.tables.source_times import SourceClock
 from opticam_dask.workspace import versions
 
 if TYPE_CHECKING:
@@ -122,6 +124,7 @@ class PhotometryStage:
             "background": identity_of(self.catalog_stage.background),
             "catalogs": {camera: catalog.digest() for camera, catalog in self.catalogs.items()},
             "photometer": photometer.settings(),
+            "times": {camera: self.clock(catalog).digest() for camera, catalog in self.catalogs.items()},
         }
 
     def measure(self, *, run: Run, say: Say, overwrite: bool) -> list[BlockSummary]:
@@ -168,7 +171,23 @@ class PhotometryStage:
             box_size=default_box_size(catalog.stacked_image.shape[1], catalog.psf.semimajor_sigma),
             hot=catalog.hot,
             jobs=tuple(each.job(catalog) for each in self.sets),
+            clock=self.clock(catalog),
             unit=self.catalog_stage.unit,
+        )
+
+    def clock(self, catalog: CameraCatalog) -> SourceClock:
+        """Clock of a camera's sources: their own light travel times, where their coordinates are known."""
+        stage = self.catalog_stage
+        frames = stage.cameras()[catalog.camera]
+        ra, dec = coordinates_in(catalog)
+        unknown = np.full_like(ra, np.nan)
+        rows = int(frames["shape"].iloc[0].split("x")[0])
+        return SourceClock.of_camera(
+            stage.instrument,
+            catalog.camera,
+            rows,
+            str(frames["binning"].iloc[0]),
+            *((ra, dec) if stage.barycenter else (unknown, unknown)),
         )
 
     def export(self, *, run: Run, say: Say, measured: list[BlockSummary]) -> None:

@@ -18,6 +18,7 @@ from opticam_dask.schema import CLOUD_MAG, CLOUDY, MEASUREMENT, Flag
 from opticam_dask.shipping import Shipped
 from opticam_dask.tables.parts import write_part
 from opticam_dask.tables.rows import rows_of
+from opticam_dask.tables.source_times import SourceClock
 from opticam_dask.types import XY, Affine, Exposure, PsfModel
 
 
@@ -73,6 +74,10 @@ class AlignedBlock:
     def __dask_tokenize__(self) -> object:
         return type(self).__qualname__, self.frames.key, self.jobs
 
+    def rows_at(self, xy: XY) -> NDArray[np.float64]:
+        """Rows of catalogue positions in each frame, shape (n_frames, n_source) [pixel]."""
+        return np.asarray(self.affine[:, 1, :2] @ xy.T + self.affine[:, 1, 2:])
+
 
 @dataclass(frozen=True, eq=False)
 class PhotometryJob:
@@ -125,6 +130,7 @@ class PhotometryPlan:
     box_size: int
     hot: NDArray[np.int64]
     jobs: tuple[PhotometryJob, ...]
+    clock: SourceClock
     unit: str
 
 
@@ -231,8 +237,12 @@ def _measure_frame(
 
 def _rows(block: AlignedBlock, plan: PhotometryPlan, results: NDArray[Any]) -> pa.Table:
     """Light-curve rows of one photometer's measurements, shape (n_frames, n_source)."""
-    flags = results["flags"] | (block.frames.meta["flags"] | block.flags)[:, None]
-    return rows_of(block.frames, plan.source, results, flags, block.fwhm, unit=plan.unit)
+    frames, clock = block.frames, plan.clock
+    flags = results["flags"] | clock.flags(frames.meta["flags"] | block.flags)
+    times = clock.times(
+        frames.meta, np.where(np.isfinite(results["y"]), results["y"], block.rows_at(plan.xy))
+    )
+    return rows_of(frames, plan.source, results, flags, block.fwhm, times, unit=plan.unit)
 
 
 def _nothing(n: int, flag: Flag) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from opticam_dask.schema import light_curve_schema
 if TYPE_CHECKING:
     from opticam_dask.io.blocks import FrameBlock
 
-_OF_FRAME = ("frame", "BMJD", "MJD", "airmass", "exposure")
+_OF_FRAME = ("frame", "airmass", "exposure")
 _MEASURED = ("flux", "flux_err", "bkg", "bkg_err", "x", "y")
 
 
@@ -23,6 +23,7 @@ def rows_of(
     results: NDArray[Any],
     flags: NDArray[np.int32],
     fwhm: NDArray[np.float64],
+    times: tuple[NDArray[np.float64], NDArray[np.float64]],
     *,
     unit: str,
 ) -> pa.Table:
@@ -40,6 +41,8 @@ def rows_of(
         Quality bits, those of the frames included.
     fwhm : ndarray, shape (n_frames,)
         FWHM of each frame [pixel].
+    times : tuple of ndarray, each of shape (n_frames, n_source)
+        MJD and BMJD of each measurement [d].
     unit : {'adu', 'electron'}
         Unit of the counts.
 
@@ -56,6 +59,8 @@ def rows_of(
         "source": np.repeat(source, len(frames)),
         "fwhm": np.tile(fwhm, len(source)),
         "flags": flags.T.ravel(),
+        "MJD": times[0].T.ravel(),
+        "BMJD": times[1].T.ravel(),
     }
     columns |= {name: np.tile(frames.meta[name], len(source)) for name in _OF_FRAME}
     columns |= {name: results[name].T.ravel() for name in _MEASURED}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,14 @@ class SourceClock:
         spec = instrument.camera(camera)
         shutter = None if spec is None else spec.rolling_shutter(rows, binning)
         return cls(np.asarray(ra, float), np.asarray(dec, float), site_of(instrument), shutter)
+
+    def digest(self) -> str:
+        """Short text that changes with whatever the times depend on, but for the frames' own."""
+        content = (
+            np.ascontiguousarray([self.ra, self.dec]).tobytes() + repr((self.site, self.shutter)).encode()
+        )
+        known = int(self.located.sum())
+        return f"{known} sources with coordinates, {hashlib.sha256(content).hexdigest()[:16]}"
 
     @property
     def is_of_frames(self) -> bool:
