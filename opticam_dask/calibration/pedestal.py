@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,16 @@ class Pedestal:
             total = total + np.float32(share) ** 2 * self.bias.load().variance[part]
         return total
 
+    def usual_variance(self, seconds: float) -> float:
+        """Median over the pixels of what `variance` gives [adu^2]."""
+        if self.matched:
+            return _usual_variance(self._matched(seconds))
+        total, share = 0.0, 1.0
+        if self.dark is not None:
+            share -= self.dark.load().bias_part * seconds
+            total = seconds**2 * _usual_variance(self.dark)
+        return total + (share**2 * _usual_variance(self.bias) if self.bias is not None else 0.0)
+
     def mask(self) -> NDArray[np.bool_] | None:
         """Bad pixels of all masters; None if there is no master."""
         masks = [ref.load().mask for ref in self.references()]
@@ -90,3 +101,8 @@ class Pedestal:
                 "give bias frames, or darks of that exposure time"
             )
         return near[0]
+
+
+@lru_cache(maxsize=64)
+def _usual_variance(reference: MasterRef) -> float:
+    return float(np.nanmedian(reference.load().variance))
