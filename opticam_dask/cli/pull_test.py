@@ -38,6 +38,9 @@ BOTH = "both"
 )
 @click.option("--sky", type=click.Choice(["annulus", "mesh", BOTH]), default=BOTH, show_default=True)
 @click.option("--place", type=click.Choice(["forced", "matched", BOTH]), default=BOTH, show_default=True)
+@click.option(
+    "--calibrated", is_flag=True, help="With detector patterns, cosmic rays and calibration frames."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=5, show_default=True)
 @click.option(
     "--out",

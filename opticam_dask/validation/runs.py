@@ -10,17 +10,20 @@ from typing import Any
 
 import pandas as pd
 
+from opticam_dask.calibration.correctors import BiasCorrector, DarkNoiseCorrector, FlatFieldCorrector
 from opticam_dask.errors import InputError
 from opticam_dask.photometers import AperturePhotometer, DefaultLocalBackground, OptimalPhotometer
 from opticam_dask.photometers.base import BasePhotometer
 from opticam_dask.reducer import Reducer
-from opticam_dask.simulate import Scene
+from opticam_dask.simulate import Scene, simulate_calibration
 from opticam_dask.simulate.progress import simulate_with_bar
 from opticam_dask.validation.pulls import Goals, decades, measured_pulls
-from opticam_dask.validation.scenes import pull_scene
+from opticam_dask.validation.scenes import DETECTOR, mean_throughput, pull_scene
 
 PHOTOMETERS = {"optimal": OptimalPhotometer, "aperture": AperturePhotometer}
 SKIES = ("annulus", "mesh")
+CALIBRATION: dict[str, Any] = {"n_bias": 50, "n_dark": 50, "n_flat": 50, "dark_exposures_s": (1.0, 10.0)}
+"""Calibration frames of a night."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +57,7 @@ def pull_test(
     photometers: Sequence[str] = tuple(PHOTOMETERS),
     skies: Sequence[str] = SKIES,
     forced: Sequence[bool] = (True, False),
+    calibrated: bool = False,
     goals: Goals | None = None,
     seed: int = 5,
     cluster: str | None = None,
@@ -75,6 +79,9 @@ def pull_test(
         Where the sky comes from.
     forced : sequence of bool
         Measure at the catalogue's positions, or re-centre.
+    calibrated : bool
+        Give the detector patterns, hot pixels and cosmic rays, and reduce with simulated bias frames, dark
+        frames and flat fields.
     goals : Goals, optional
         What to hold the numbers against.
     seed : int
@@ -95,10 +102,15 @@ def pull_test(
     goals = goals or Goals()
     tables = []
     for gain in gains:
-        scene = pull_scene(frames, stars, gain, seed)
-        folder = Path(out_directory) / f"gain_{gain:g}"
+        scene = pull_scene(frames, stars, gain, seed, **(DETECTOR if calibrated else {}))
+        folder = Path(out_directory) / f"{'calibrated_' if calibrated else ''}gain_{gain:g}"
         pulls = reduce_scene(
-            scene, folder, [p for _, p in chosen], cluster=cluster, number_of_processors=workers
+            scene,
+            folder,
+            [p for _, p in chosen],
+            calibrated=calibrated,
+            cluster=cluster,
+            number_of_processors=workers,
         )
         for (keys, photometer), rows in zip(chosen, pulls, strict=True):
             table = decades(rows, goals, judge_pulls=photometer.forced)
@@ -109,18 +121,25 @@ def pull_test(
 
 
 def reduce_scene(
-    scene: Scene, folder: Path, photometers: Sequence[BasePhotometer], **options: Any
+    scene: Scene,
+    folder: Path,
+    photometers: Sequence[BasePhotometer],
+    *,
+    calibrated: bool = False,
+    **options: Any,
 ) -> list[pd.DataFrame]:
     """Simulate a scene into ``folder/data``, reduce it into ``folder/reduced``, and compare.
 
     Parameters
     ----------
     scene : Scene
-        The night.
+        The night, its stars given one by one.
     folder : Path
         For frames and results.
     photometers : sequence of BasePhotometer
         Each with a label of its own.
+    calibrated : bool
+        Reduce with calibration frames, simulated into ``folder/calibration``.
     **options
         Of `Reducer`.
 
@@ -130,11 +149,28 @@ def reduce_scene(
         For each photometer, as `measured_pulls` gives them.
     """
     night = simulate_with_bar(scene, folder / "data", delay_s=0.5)
-    with Reducer(folder / "reduced", folder / "data", show_plots=False, verbose=False, **options) as reducer:
+    if calibrated:
+        options |= calibration_options(scene, folder)
+    reduced = folder / "reduced"
+    with Reducer(reduced, folder / "data", show_plots=False, verbose=False, **options) as reducer:
         reducer.create_catalogs(max_catalog_sources=2 * len(scene.stars or ()) or 15)
         for photometer in photometers:
             reducer.photometry(photometer, export_csv=False)
-    return [measured_pulls(folder / "reduced", p.label, night.truth) for p in photometers]
+    scale = mean_throughput(scene) if calibrated else 1.0
+    return [measured_pulls(reduced, p.label, night.truth, scale) for p in photometers]
+
+
+def calibration_options(scene: Scene, folder: Path) -> dict[str, Any]:
+    """Simulate calibration frames into ``folder/calibration``; give options of a `Reducer` to use them."""
+    place, out = folder / "calibration", folder / "reduced"
+    simulate_calibration(scene, place, **CALIBRATION)
+    quiet: dict[str, Any] = {"verbose": False}
+    return {
+        "bias_corrector": BiasCorrector(out, str(place / "bias"), **quiet),
+        "dark_noise_corrector": DarkNoiseCorrector(out, str(place / "dark"), **quiet),
+        "flat_corrector": FlatFieldCorrector(out, str(place / "flat"), **quiet),
+        "remove_cosmic_rays": True,
+    }
 
 
 def _photometers(

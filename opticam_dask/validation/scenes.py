@@ -8,9 +8,25 @@ from typing import Any
 import numpy as np
 
 from opticam_dask.simulate import CameraSetup, Scene
+from opticam_dask.simulate.detector import make_detector
 from opticam_dask.simulate.sky import make_stars
 
 FLUX_RANGE = (300.0, 3e5)
+
+DETECTOR: dict[str, Any] = {
+    "bias": 150.0,
+    "bias_structure": 4.0,
+    "dark_current": 20.0,
+    "dark_nonuniformity": 0.2,
+    "hot_pixels": 60,
+    "hot_pixel_level": 1500.0,
+    "cosmic_rays": 3.0,
+    "vignetting": 0.2,
+    "dust_rings": 6,
+    "dust_depth": 0.1,
+    "prnu": 0.01,
+}
+"""What a scene needs calibration for: patterns of bias and dark, shadows, uneven pixels, cosmic rays."""
 
 
 def pull_scene(frames: int = 300, stars: int = 60, gain: float = 1.0, seed: int = 5, **options: Any) -> Scene:
@@ -64,3 +80,12 @@ def even_fluxes(stars: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """Totals evenly spread in their logarithm over `FLUX_RANGE`, brightest first [adu]."""
     low, high = FLUX_RANGE
     return np.asarray(high * (low / high) ** ((np.arange(stars) + 0.5) / stars))
+
+
+def mean_throughput(scene: Scene) -> float:
+    """Mean part of the light that the pixels of a scene's first camera receive.
+
+    A flat field is 1 on average, so a flattened flux is the true one, shadows not counted, times this.
+    """
+    camera = scene.cameras[0]
+    return float(make_detector(scene, camera, scene.exposure_s).throughput.mean())

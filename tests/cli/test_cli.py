@@ -208,5 +208,5 @@ def test_scan_on_a_cluster_says_the_same(opticam: Any, tmp_path: Path) -> None:
 def test_examples_keep_their_lines(opticam: Any) -> None:
     said = opticam("simulate", "--help")[1]
     examples = [line for line in said.splitlines() if line.strip().startswith("opticam-dask simulate night")]
-    assert len(examples) == 3
+    assert len(examples) == 4
     assert "\\b" not in said
