@@ -21,10 +21,10 @@ MAX_BETA = 30.0
 """Larger exponents cannot be told from a Gaussian; a fit that ends here means one."""
 
 _MIN_BETA, _START_BETA = 1.05, 3.0
-_STEP = 0.05  # of the centre, for the derivatives of the profile [pixel]
 _ROUNDS = 3  # of centres and weights
 _BAD_STAR = 3.0  # a star fits worse than the median one by this factor in chi^2: a blend, a galaxy, a hit
-_START_FACTOR = 4.0  # the start may be wrong in width by this much
+_BOUNDS = np.array([math.log(4.0), 1.5, 1.5, 0.0])  # how wrong the start may be; the exponent has its own
+_DERIVATIVE, _TOLERANCE, _MAX_STEPS = 1e-4, 1e-5, 40
 _MIN_PIXELS = 30
 _BRIGHT = 20.0  # least signal-to-noise ratio of a star, with the shape of the start
 
@@ -93,11 +93,12 @@ class _Star:
 
     def solve(self, shape: Array) -> tuple[Array, Array, Array]:
         """Height, shift times height along x and y, and sky; the model of the star; weighted residuals."""
-        templates = np.empty((3, *self.size))
+        templates = np.empty((4, *self.size))
         _fill_templates(templates, self.xy[0], self.xy[1], _terms(shape))
-        design = np.column_stack([*templates[:, self.good], np.ones(self.data.size)])
-        found = np.linalg.lstsq(design * self.weight[:, None], self.data * self.weight, rcond=None)[0]
-        return found, design[:, :3] @ found[:3], (self.data - design @ found) * self.weight
+        design = templates[:, self.good] * self.weight
+        found = _least_squares(design, self.data * self.weight)
+        light = found[0] * design[0] + found[1] * design[1] + found[2] * design[2]
+        return found, light / self.weight, self.data * self.weight - light - found[3] * design[3]
 
     def signal_to_noise(self, shape: Array) -> float:
         """Light of the star over its error, if it has this shape; 0 without enough pixels."""
@@ -132,24 +133,39 @@ def _joint(stars: list[_Star], shape: Array) -> Array:
 
 
 def _fit(stars: list[_Star], first: Array) -> Array | None:
-    """Shape of least squares; None if it does not converge, or no star has a positive height."""
-    from scipy.optimize import least_squares
-
-    half = np.array([math.log(_START_FACTOR), 1.5, 1.5, np.inf])
-    low, high = first - half, first + half
+    """Shape of least squares, by Levenberg and Marquardt; None if a star ends without light."""
+    low, high = first - _BOUNDS, first + _BOUNDS
     low[3], high[3] = math.log(_MIN_BETA - 1.0), math.log(MAX_BETA - 1.0)
-    result = least_squares(
-        lambda shape: np.concatenate([star.solve(shape)[2] for star in stars]),
-        np.clip(first, low + 1e-6, high - 1e-6),
-        bounds=(low, high),
-        x_scale=(0.1, 0.1, 0.1, 0.3),
-        diff_step=1e-4,
-        xtol=1e-6,
-        ftol=1e-8,
-        max_nfev=60,
-    )
-    shining = all(star.solve(result.x)[0][0] > 0.0 for star in stars)
-    return np.asarray(result.x) if stars and result.success and shining else None
+    shape, damping = first, 1e-3
+    residuals = _residuals(stars, shape)
+    for _ in range(_MAX_STEPS):
+        slopes = np.array([_residuals(stars, shape + step) - residuals for step in _DERIVATIVE * np.eye(4)])
+        trial = np.clip(shape - _least_squares(slopes, residuals, damping) * _DERIVATIVE, low, high)
+        change, after = np.abs(trial - shape).max(), _residuals(stars, trial)
+        if _square(after) <= _square(residuals):
+            shape, residuals, damping = trial, after, 0.1 * damping
+        else:
+            damping *= 10.0
+        if change < _TOLERANCE:
+            break
+    shining = all(star.solve(shape)[0][0] > 0.0 for star in stars)
+    return shape if stars and shining else None
+
+
+def _residuals(stars: list[_Star], shape: Array) -> Array:
+    return np.concatenate([star.solve(shape)[2] for star in stars])
+
+
+def _least_squares(design: Array, data: Array, damping: float = 0.0) -> Array:
+    """Coefficients of the rows of ``design`` that add up to ``data``, with Marquardt's damping.
+
+    The sums are taken in one order whatever the machine; rows of no effect get 0.
+    """
+    normal, right = _normal_equations(design, data)
+    scale = np.sqrt(np.diag(normal))
+    scale[scale == 0.0] = 1.0
+    matrix = normal / np.outer(scale, scale) + (damping + 1e-14) * np.eye(len(scale))
+    return np.asarray(np.linalg.solve(matrix, right / scale) / scale)
 
 
 def _to_vector(ellipse: Ellipse) -> Array:
@@ -183,11 +199,35 @@ def _from_vector(shape: Array) -> MoffatShape:
 
 @njit(cache=True, nogil=True)
 def _fill_templates(templates, x, y, shape):
-    """Fill with the profile and its derivatives by the star's x and y."""
-    ahead = np.empty(templates.shape[1:])
-    for axis in range(2):
-        dx, dy = (_STEP, 0.0) if axis == 0 else (0.0, _STEP)
-        fill_profile(ahead, x + dx, y + dy, shape)
-        fill_profile(templates[1 + axis], x - dx, y - dy, shape)
-        templates[1 + axis] = (ahead - templates[1 + axis]) / (2.0 * _STEP)
+    """Fill with the profile, its derivatives by the star's x and y, and a level of 1.
+
+    Differences between pixels do for the derivatives: their factors vanish as the centre converges.
+    """
+    templates[:] = 0.0
     fill_profile(templates[0], x, y, shape)
+    templates[1, :, 1:-1] = 0.5 * (templates[0, :, :-2] - templates[0, :, 2:])
+    templates[2, 1:-1] = 0.5 * (templates[0, :-2] - templates[0, 2:])
+    templates[3] = 1.0
+
+
+@njit(cache=True, nogil=True)
+def _normal_equations(design, data):
+    """Products of the rows with each other and with the data, summed in order."""
+    n, size = design.shape
+    normal, right = np.zeros((n, n)), np.zeros(n)
+    for j in range(n):
+        for i in range(size):
+            right[j] += design[j, i] * data[i]
+        for k in range(j, n):
+            for i in range(size):
+                normal[j, k] += design[j, i] * design[k, i]
+            normal[k, j] = normal[j, k]
+    return normal, right
+
+
+@njit(cache=True, nogil=True)
+def _square(values):
+    total = 0.0
+    for value in values:
+        total += value * value
+    return total
