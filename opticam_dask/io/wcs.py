@@ -65,7 +65,7 @@ def pixels_of_file(first_row: int = 0, first_column: int = 0, factor: int = 1) -
 
 
 def sky_coordinates(
-    source: WcsSource, xy: XY, *, hdu: int = 0, to_file: Affine | None = None
+    source: WcsSource, xy: XY, *, hdu: int | None = None, to_file: Affine | None = None
 ) -> SkyCoordinates:
     """Sky coordinates of places in a frame.
 
@@ -76,8 +76,8 @@ def sky_coordinates(
         distortions kept as images is not used; SIP and other polynomials are).
     xy : array_like, shape (n, 2)
         Places [pixel]; pixel centres are integers and the first is 0 (FITS counts from 1: that is seen to).
-    hdu : int
-        Header-data unit of a file.
+    hdu : int, optional
+        Header-data unit of a file; the first that has a WCS unless given.
     to_file : ndarray, shape (2, 3), optional
         Transform from the pixels of ``xy`` into those of the file, where frames were cropped or rebinned; see
         `pixels_of_file`.
@@ -111,7 +111,7 @@ def _unknown(n: int, reason: str) -> SkyCoordinates:
     return SkyCoordinates(np.full(n, np.nan), np.full(n, np.nan), reason)
 
 
-def _celestial(source: WcsSource, hdu: int) -> tuple[WCS | None, str]:
+def _celestial(source: WcsSource, hdu: int | None) -> tuple[WCS | None, str]:
     """Celestial part of a WCS, or why there is none."""
     from astropy.io.fits import Header
     from astropy.wcs import WCS
@@ -140,8 +140,11 @@ def _sensible(wcs: WCS) -> tuple[WCS | None, str]:
     return celestial, ""
 
 
-def _header(path: str | os.PathLike[str], hdu: int) -> Header:
+def _header(path: str | os.PathLike[str], hdu: int | None) -> Header:
     hdus = read_headers(path)
+    if hdu is None:
+        headers = [each.header for each in hdus]
+        return next((header for header in headers if "CTYPE1" in header), headers[0])
     if not 0 <= hdu < len(hdus):
         raise InputError(f"{os.fspath(path)} has no HDU {hdu} to take a WCS from: it has {len(hdus)}")
     return hdus[hdu].header

@@ -58,12 +58,13 @@ def test_files_headers_and_objects_say_the_same(tmp_path, pack):
     packed.write_bytes(pack(plain.read_bytes()))
     for found in (
         sky_coordinates(packed, PLACES, hdu=1),
+        sky_coordinates(packed, PLACES),
         sky_coordinates(str(packed), PLACES.tolist(), hdu=1),
         sky_coordinates(WCS(tangent()), PLACES),
     ):
         np.testing.assert_array_equal(found.ra, expected.ra)
         np.testing.assert_array_equal(found.dec, expected.dec)
-    assert sky_coordinates(packed, PLACES).reason == "no WCS in the header"
+    assert sky_coordinates(packed, PLACES, hdu=0).reason == "no WCS in the header"
     with pytest.raises(InputError, match="has no HDU 2 to take a WCS from: it has 2"):
         sky_coordinates(packed, PLACES, hdu=2)
     with pytest.raises(FrameReadError):
