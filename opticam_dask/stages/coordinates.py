@@ -70,7 +70,7 @@ def locate(catalog: CameraCatalog, frames: pd.DataFrame, option: WcsOption) -> S
     night, _, number = catalog.reference_frame
     row = frames[(frames["night"] == night) & (frames["frame"] == number)].iloc[0]
     given = wcs_of(option, catalog.camera)
-    source, hdu = (str(row["path"]), int(row["hdu"])) if given is None else (given, 0)
+    source, hdu = (str(row["path"]), int(row["hdu"])) if given is None else (given, None)
     return sky_coordinates(source, catalog.xy, hdu=hdu)
 
 

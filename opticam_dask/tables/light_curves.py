@@ -76,7 +76,9 @@ class AlignedBlock:
 
     def rows_at(self, xy: XY) -> NDArray[np.float64]:
         """Rows of catalogue positions in each frame, shape (n_frames, n_source) [pixel]."""
-        return np.asarray(self.affine[:, 1, :2] @ xy.T + self.affine[:, 1, 2:])
+        # written out: a matrix product may round as the number of frames has it
+        row = self.affine[:, 1, :, None]
+        return np.asarray(row[:, 0] * xy[:, 0] + row[:, 1] * xy[:, 1] + row[:, 2])
 
 
 @dataclass(frozen=True, eq=False)
