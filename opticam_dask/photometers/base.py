@@ -20,6 +20,7 @@ from opticam_dask.photometers.estimator import takes_error
 from opticam_dask.photometers.local_background import DefaultLocalBackground
 from opticam_dask.photometers.noise_budget import DEFAULT_NOISE, NoiseBudget
 from opticam_dask.photometers.records import (
+    check_request,
     checked_hot,
     empty_result,
     empty_terms,
@@ -218,10 +219,7 @@ class BasePhotometer(ABC):
         if not isinstance(frame, Exposure):
             frame = Exposure(frame, gain=gain, saturation=saturation)
         image, xy = as_pixels(frame.image), np.asarray(xy, dtype=float)
-        if xy.ndim != 2 or xy.shape[1] != 2 or not 0 < frame.gain < math.inf:
-            raise InputError(
-                f"photometry needs positions (n, 2), not {xy.shape}, and a gain > 0, not {frame.gain}"
-            )
+        check_request(frame, xy, image.shape)
         box_size = box_size or default_box_size(image.shape[1], psf.semimajor_sigma)
         image, shown = self._without_hot(image, xy, psf, checked_hot(hot, image), background)
         request = SkyRequest(replace(frame, image=image), shown, psf, xy, background, box_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +16,24 @@ if TYPE_CHECKING:
 
     from opticam_dask.kernels.stamps import Ellipse
     from opticam_dask.photometers.noise_budget import NoiseTerms
-    from opticam_dask.types import XY, Image
+    from opticam_dask.types import XY, Exposure, Image
 
 _ERRORS = ("source", "sky", "level", "flat", "scintillation", "total")
 NOISE_TERMS = np.dtype([(name, "f8") for name in ("flux", *_ERRORS)])
 """Flux of a source and its 1-sigma error by cause [adu], as `BasePhotometer.noise_terms` returns it."""
+
+
+def check_request(frame: Exposure, xy: XY, shape: tuple[int, ...]) -> None:
+    """Raise InputError if positions, gain or flat are not those of a frame of this shape."""
+    if xy.ndim != 2 or xy.shape[1] != 2 or not 0 < frame.gain < math.inf:
+        raise InputError(
+            f"photometry needs positions (n, 2), not {xy.shape}, and a gain > 0, not {frame.gain}"
+        )
+    flat = frame.flat_variance
+    if flat is not None and flat.shape != shape:
+        raise InputError(
+            f"the variance of the flat has shape {flat.shape}, the frame {shape}: make them equal"
+        )
 
 
 def checked_hot(hot: Any, image: Image) -> NDArray[np.int64]:

@@ -136,6 +136,7 @@ def test_the_sky_by_its_model():
         (lambda: OptimalPhotometer(noise={"sky": None}), "NoiseBudget"),
         (lambda: optimal(scintillation=True).measure(FRAME, XY, PSF), "diameter_m and height_m"),
         (lambda: optimal(sky="model").measure(IMAGE, XY, PSF), "read_noise and dark"),
+        (lambda: optimal().measure(Exposure(IMAGE, flat_variance=IMAGE[1:]), XY, PSF), "flat has shape"),
         (lambda: optimal(sky="model").measure(Exposure(IMAGE, read_noise=1.0), XY, PSF), "frame's dark "),
     ],
 )

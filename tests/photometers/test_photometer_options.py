@@ -67,7 +67,8 @@ def pulls(photometer, flux, gain, n_frames=100, read_noise=3.0, seed=0):
     return np.concatenate(z)
 
 
-FORCED = {"forced": True, "local_background_estimator": DefaultLocalBackground()}
+# without clipping: clipping the skewed noise of few photons biases the level, and with it the pulls, by 0.06
+FORCED = {"forced": True, "local_background_estimator": DefaultLocalBackground(sigma_clip=None)}
 PHOTOMETERS = {
     "optimal": OptimalPhotometer(**FORCED),
     "clipped": OptimalPhotometer(**FORCED, clip_radius=2.0),
