@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from opticam_dask.types import Image
 
 if TYPE_CHECKING:
     from astropy.table import QTable
+
+_log = logging.getLogger(__name__)
 
 
 class DefaultFinder:
@@ -64,12 +67,27 @@ class DefaultFinder:
             warnings.simplefilter("ignore", NoDetectionsWarning)
             segments = SourceFinder(self.npixels, **_quiet(photutils.__version__))(data, threshold)
             if segments is not None and self.border_width > 0:
+                before = segments.copy()
                 segments.remove_border_labels(self.border_width, relabel=True)
+                self._tell(data, before.data, segments.data)
         if segments is None or len(segments.labels) == 0:
             return QTable()
         table = SourceCatalog(data, segments).to_table()
         table.sort("segment_flux", reverse=True)
         return table
+
+    def _tell(self, data: Image, before: NDArray[np.int32], after: NDArray[np.int32]) -> None:
+        """Log how many sources the border cost, as a warning if the brightest is among them."""
+        lost = (before > 0) & (after == 0)
+        number = len(np.unique(before[lost]))
+        if number:
+            brightest, kept = float(data[lost].max()), float(np.max(data, where=after > 0, initial=-np.inf))
+            _log.log(
+                logging.WARNING if brightest > kept else logging.INFO,
+                "sources left out because they reach into the border of %d pixels: %d, the brightest with a "
+                "peak of %.4g adu; a finder with a smaller border_width keeps them",
+                *(self.border_width, number, brightest),
+            )
 
 
 def _quiet(version: str) -> dict[str, bool]:

@@ -13,6 +13,7 @@ from opticam_dask.catalog.build import AlignmentConfig, CameraCatalog, build_cat
 from opticam_dask.catalog.finder import DefaultFinder
 from opticam_dask.errors import FrameReadError
 from opticam_dask.schema import FRAME_META
+from opticam_dask.types import Exposure
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,11 @@ class MemoryBlock:
 
     def frames(self):
         yield from enumerate(self.images)
+
+    def exposures(self):
+        for i, image in enumerate(self.images):
+            known = {name: float(self.meta[name][i]) for name in ("gain", "saturation", "airmass")}
+            yield i, image if isinstance(image, FrameReadError) else Exposure(image, **known)
 
 
 @dataclass(frozen=True)
@@ -71,13 +77,21 @@ class Field:
         object.__setattr__(self, "xy", np.array(xy))
         object.__setattr__(self, "flux", self.faintest * 1.25 ** np.arange(self.n_stars)[::-1])
 
-    def draw(self, affine: np.ndarray | None = None, *, seed: int, dim: float = 1.0) -> np.ndarray:
-        """A noisy frame; ``affine`` maps the field into the frame, the PSF stays."""
+    def draw(
+        self,
+        affine: np.ndarray | None = None,
+        *,
+        seed: int,
+        dim: float | np.ndarray = 1.0,
+        seeing: float = 1.0,
+    ) -> np.ndarray:
+        """A noisy frame; ``affine`` maps the field into the frame, the PSF stays on the detector."""
         affine = np.eye(2, 3) if affine is None else affine
         rng = np.random.default_rng([self.seed, seed])
         image = rng.normal(self.sky, self.noise, self.shape)
-        for (x, y), flux in zip(self.xy @ affine[:, :2].T + affine[:, 2], self.flux, strict=True):
-            add_star(image, x, y, dim * flux, *self.sigmas, self.angle)
+        major, minor = seeing * np.array(self.sigmas)
+        for (x, y), flux in zip(self.xy @ affine[:, :2].T + affine[:, 2], dim * self.flux, strict=True):
+            add_star(image, x, y, flux, major, minor, self.angle)
         return image.astype(np.float32)
 
 
@@ -111,7 +125,7 @@ def blocks_of(images: Sequence[Any], size: int = 64, **meta: Any) -> list[Memory
     table = np.zeros(len(images), FRAME_META)
     table["frame"] = np.arange(len(images))
     table["MJD"] = 60310.0 + table["frame"] / 86400.0
-    table["exposure"], table["saturation"] = 1.0, np.nan
+    table["exposure"], table["gain"], table["saturation"] = 1.0, 1.0, np.nan
     for name, value in meta.items():
         table[name] = value
     cuts = [slice(i, i + size) for i in range(0, len(images), size)]
