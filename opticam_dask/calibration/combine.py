@@ -13,15 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opticam_dask.calibration.frames import FrameSet, Run, Say
-from opticam_dask.calibration.passes import Look, Piece, digits_of, first_look, second_look, strips_of
+from opticam_dask.calibration.passes import STRIP, Look, Piece, digits_of, first_look, second_look, strips_of
 from opticam_dask.calibration.pedestal import Pedestal
 from opticam_dask.calibration.scatter import (
+    Moderation,
     NoiseModel,
     clip_limits,
     clipped_share,
     first_guess,
     fit_noise,
-    moderated,
     sample_variance,
 )
 from opticam_dask.config import blocks_at_least
@@ -177,13 +177,12 @@ def set_bounds(job: Job) -> float:
     """Limits for the second look, on disk; returns the usual variance of a value."""
     shape = job.frames.frames.shape
     centre, own, plain, count = (np.empty(shape, np.float32) for _ in range(4))
-    for rows, sums in strips_of(job.folder, "first", len(job.pieces)):
+    for rows, sums in strips_of(job.folder, "first", len(job.pieces), shape):
         centre[rows], own[rows], plain[rows] = first_guess(sums, job.digits)
         count[rows] = sums.small[0]
     noise = _noise(job, centre, plain, len(job.used))
     bounds = np.empty((2, *shape), np.int32)
-    for start in range(0, shape[0], 128):
-        rows = slice(start, start + 128)
+    for rows in _strips(shape[0]):
         limits = clip_limits(centre[rows], own[rows], count[rows], noise, job.sigma)
         steps = np.nan_to_num(np.array(limits, np.float64) * job.digits.scale, nan=0.0)
         bounds[:, rows] = np.clip(np.rint(steps), -(2.0**31), 2.0**31 - 1).astype(np.int32)
@@ -196,15 +195,18 @@ def finish(job: Job) -> int:
     shape = job.frames.frames.shape
     mean, own = (np.empty(shape, np.float32) for _ in range(2))
     count = np.empty(shape, np.int32)
-    for rows, sums in strips_of(job.folder, "second", len(job.pieces)):
+    for rows, sums in strips_of(job.folder, "second", len(job.pieces), shape):
         count[rows] = sums.small[0]
         with np.errstate(invalid="ignore", divide="ignore"):
             mean[rows] = sums.sums[0] / (job.digits.scale * sums.small[0])
         own[rows] = sample_variance(sums) / (job.digits.scale**2 * clipped_share(job.sigma))
     noise = _noise(job, mean, own, len(job.used))
     variance, noisy = np.empty(shape, np.float32), np.empty(shape, bool)
-    one, noisy[:] = moderated(own, mean, count, noise)
-    variance[:] = np.where(count > 0, one / np.maximum(count, 1), np.nan)
+    moderation = Moderation.fit(own, mean, count, noise)
+    for rows in _strips(shape[0]):
+        n = count[rows]
+        one, noisy[rows] = moderation.of(own[rows], mean[rows], n)
+        variance[rows] = np.where(n > 0, one / np.maximum(n, 1), np.nan)
     np.savez(
         job.folder / "combined.npz",
         mean=mean,
@@ -214,6 +216,10 @@ def finish(job: Job) -> int:
         n_frames=len(job.used),
     )
     return int(count.sum(dtype=np.int64))
+
+
+def _strips(rows: int) -> list[slice]:
+    return [slice(start, start + STRIP) for start in range(0, rows, STRIP)]
 
 
 def _noise(job: Job, level: NDArray[Any], variance: NDArray[Any], n: int) -> NoiseModel:

@@ -29,7 +29,7 @@ from opticam_dask.types import Image
 class BiasCorrector(Corrector):
     """Subtracts a master bias.
 
-    Masters are per arm and binning, and do not depend on the filter.
+    Masters are per arm and binning, whatever the filter.
 
     Parameters
     ----------
@@ -98,8 +98,8 @@ class DarkNoiseCorrector(Corrector):
     """Subtracts dark current.
 
     With a bias corrector, the master is a rate [adu / s], from darks of one or more exposure times, and is
-    scaled to the exposure time of each frame. Without, a master holds bias and dark together, and serves
-    frames of that exposure time only. Masters are per arm and binning, and do not depend on the filter.
+    scaled to each frame's. Without, a master holds bias and dark together, for frames of its exposure time
+    only. Masters are per arm and binning, whatever the filter.
 
     Parameters
     ----------
@@ -186,8 +186,7 @@ class DarkNoiseCorrector(Corrector):
         image = np.asarray(image, np.float64)
         self.master_for(image, camera)
         arm = self.camera_of(camera).partition(":")[0]
-        matched = self.matched(arm, "", (image.shape[0], image.shape[1]))
-        if matched:
+        if matched := self.matched(arm, "", (image.shape[0], image.shape[1])):
             return np.asarray(image - Pedestal(matched=matched).maps(exposure_s)[0])
         return np.asarray(image - self.master_for(image, camera).data * exposure_s)
 

@@ -15,8 +15,8 @@ NEIGHBOURS = 0.5
 CONTRAST = 5.0
 """Edge of a ray, at least, in units of the fine structure that stars have as well."""
 SMOOTH = 0.65
-"""Mean of the pixels on two opposite sides of a star's pixel, at least, in units of that pixel: exp(-1/(2 s^2))
-for a star of standard deviation s, so stars of 1.1 pixels and more are safe."""
+"""Mean of the pixels on two opposite sides of a star's pixel, at least, in units of that pixel: it is
+exp(-1/(2 s^2)) for a star of standard deviation s, so stars of 1.1 pixels and more are safe."""
 _SURE = 3.0  # a ray's pixel exceeds what a star's could be by this many standard deviations
 _ROUNDS = 4
 _UNKNOWN_READ_NOISE = 5.0  # electron
@@ -53,7 +53,7 @@ def cosmic_rays(
     import astroscrappy
 
     usual = float(np.median(image[~bad])) if not bad.all() else 0.0
-    filled = np.where(bad, np.float32(usual), image)
+    filled = np.where(bad, np.float32(usual), image).astype(np.float32)
     found: Any
     found, _ = astroscrappy.detect_cosmics(
         np.ascontiguousarray(filled, np.float32),
@@ -70,7 +70,7 @@ def cosmic_rays(
         fsmode="median",
     )
     found = np.asarray(found) & ~bad
-    return _sharp_groups(filled - usual, found, usual, gain, read_noise) if found.any() else _NONE
+    return _sharp_groups(filled - np.float32(usual), found, usual, gain, read_noise) if found.any() else _NONE
 
 
 def _sharp_groups(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,8 @@ class FrameCalibration:
     """How the raw frames of a camera are calibrated; small, whatever the size of the masters.
 
     In this order: saturated pixels are marked, the region of interest is cut out, bias, dark and flat are
-    corrected, bad pixels become NaN, cosmic rays are marked and become NaN, the user's filter runs, and pixels
-    are binned.
+    corrected, bad pixels become NaN, cosmic rays are marked and become NaN, the user's filter runs, and
+    pixels are binned.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class FrameCalibration:
 
     camera: str
     layout: Layout
-    pedestal: Pedestal = Pedestal()
+    pedestal: Pedestal = field(default_factory=Pedestal)
     flat: MasterRef | None = None
     header_dark: bool = False
     image_filter: Shipped | None = None

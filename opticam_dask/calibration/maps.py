@@ -140,4 +140,4 @@ def headroom(pedestal: Pedestal, flat: MasterRef | None, seconds: float) -> tupl
 
 
 def _mean(image: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
-    return image if factor == 1 else rebinned(image, factor) / np.float32(factor**2)
+    return image if factor == 1 else np.asarray(rebinned(image, factor) / np.float32(factor**2), np.float32)

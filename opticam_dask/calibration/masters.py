@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opticam_dask.errors import InputError
+from opticam_dask.errors import FrameReadError, InputError
+from opticam_dask.io.containers import read_headers
+from opticam_dask.io.readers import read_image
 from opticam_dask.tables.atomic import replacing
 
 _KEPT = 8
 """Masters a process keeps in memory: bias, dark and flat of three arms, the flat's variance apart."""
+_IMAGES = ("DATA", "VARIANCE", "COUNT", "MASK")
 _NUMBERS = {"N_FRAMES": "n_frames", "EXPOSURE": "exposure", "BIASPART": "bias_part"}
 
 
@@ -109,12 +112,8 @@ def save_master(path: Path, master: Master, digest: str) -> None:
         header[keyword] = value if np.isfinite(value) else None
     for note in master.notes:
         header.add_history(note)
-    images: dict[str, NDArray[Any]] = {
-        "DATA": master.data,
-        "VARIANCE": master.variance,
-        "COUNT": master.count,
-        "MASK": master.mask.astype(np.uint8),
-    }
+    values: tuple[NDArray[Any], ...] = (master.data, master.variance, master.count, master.mask.astype("u1"))
+    images = dict(zip(_IMAGES, values, strict=True))
     hdus = [
         fits.PrimaryHDU(header=header),
         *(fits.ImageHDU(image, name=name) for name, image in images.items()),
@@ -131,20 +130,15 @@ def load_master(path: Path) -> Master:
     InputError
         If the file is missing or damaged.
     """
-    from astropy.io import fits
-
     try:
-        with fits.open(path, memmap=False) as hdus:
-            header = hdus[0].header
-            data, variance, count, mask = (hdus[name].data for name in ("DATA", "VARIANCE", "COUNT", "MASK"))
-            kind = str(header["IMGTYPE"]).removeprefix("master ")
-            values = [header[keyword] for keyword in _NUMBERS]
-            name, binning, notes = header["CAMERA"], header["BINNING"], tuple(header.get("HISTORY", ()))
-    except (OSError, KeyError, TypeError, ValueError) as error:
+        header = read_headers(path)[0].header
+        data, variance, count, mask = (read_image(path, hdu) for hdu in range(1, 1 + len(_IMAGES)))
+        kind = str(header["IMGTYPE"]).removeprefix("master ")
+        numbers = [header[keyword] for keyword in _NUMBERS]
+        name, binning, notes = header["CAMERA"], header["BINNING"], tuple(header.get("HISTORY", ()))
+    except (FrameReadError, OSError, KeyError) as error:
         raise InputError(f"{path}: no master frame ({error}); delete it and run again") from error
-    n_frames, exposure, bias_part = (
-        np.nan if isinstance(v, fits.card.Undefined) or v is None else v for v in values
-    )
+    n_frames, exposure, bias_part = (float(v) if isinstance(v, int | float) else np.nan for v in numbers)
     return Master(
         kind,
         str(name),
@@ -154,17 +148,15 @@ def load_master(path: Path) -> Master:
         np.asarray(count, np.int32),
         np.asarray(mask, bool),
         int(n_frames),
-        float(exposure),
-        float(bias_part),
+        exposure,
+        bias_part,
         tuple(map(str, notes)),
     )
 
 
 def digest_of(path: Path) -> str:
     """Digest a master on disk was made with; empty if there is none."""
-    from astropy.io import fits
-
     try:
-        return str(fits.getheader(path).get("DIGEST", ""))
-    except OSError:
+        return str(read_headers(path)[0].header.get("DIGEST", ""))
+    except (FrameReadError, OSError):
         return ""

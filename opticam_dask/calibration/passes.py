@@ -103,15 +103,31 @@ def second_look(piece: Piece) -> int:
     return len(piece.frames)
 
 
-def strips_of(folder: Path, look: str, pieces: int) -> Iterator[tuple[slice, Sums]]:
-    """Add up the pieces a few rows at a time; of the whole frames, only what is mapped is in memory."""
-    parts = [
-        Sums(*(np.load(folder / f"{look}-{name}-{number}.npy", mmap_mode="r") for name in ("sums", "small")))
-        for number in range(pieces)
-    ]
-    for start in range(0, parts[0].sums.shape[1], STRIP):
-        rows = slice(start, start + STRIP)
-        yield rows, merged([part.strip(rows) for part in parts])
+def strips_of(folder: Path, look: str, pieces: int, shape: tuple[int, int]) -> Iterator[tuple[slice, Sums]]:
+    """Add up the pieces a few rows at a time; no more than these rows is in memory."""
+    planes = 5 if look == "first" else 1
+    for start in range(0, shape[0], STRIP):
+        rows = slice(start, min(start + STRIP, shape[0]))
+        parts = [
+            Sums(
+                _rows(folder / f"{look}-sums-{number}.npy", (2, *shape), rows, np.int64),
+                _rows(folder / f"{look}-small-{number}.npy", (planes, *shape), rows, np.int32),
+            )
+            for number in range(pieces)
+        ]
+        yield rows, merged(parts)
+
+
+def _rows(path: Path, shape: tuple[int, int, int], rows: slice, dtype: Any) -> NDArray[Any]:
+    """Rows of each plane of a file of sums; read, not mapped: mapped pages would count as memory in use."""
+    planes, ny, nx = shape
+    out = np.empty((planes, rows.stop - rows.start, nx), dtype)
+    with path.open("rb") as file:
+        header = path.stat().st_size - planes * ny * nx * out.itemsize
+        for plane in range(planes):
+            file.seek(header + (plane * ny + rows.start) * nx * out.itemsize)
+            out[plane].ravel()[:] = np.fromfile(file, dtype, out[plane].size)
+    return out
 
 
 def _save(piece: Piece, look: str, sums: Sums) -> None:

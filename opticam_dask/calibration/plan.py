@@ -75,8 +75,8 @@ class CalibrationOptions:
     @property
     def nothing(self) -> bool:
         """Whether frames stay as they are."""
-        given = (self.bias_corrector, self.dark_noise_corrector, self.flat_corrector, self.bad_pixels)
-        given += (self.region_of_interest, self.image_filter)
+        given: list[Any] = [self.bias_corrector, self.dark_noise_corrector, self.flat_corrector]
+        given += [self.bad_pixels, self.region_of_interest, self.image_filter]
         changes = self.rebin_factor > 1 or self.remove_cosmic_rays or self.electrons
         return not changes and all(one is None for one in given)
 

@@ -151,36 +151,51 @@ def _pooled(variance: Floats, freedom: float) -> float:
     return float(kept.mean(dtype=np.float64)) / share
 
 
-def moderated(
-    variance: Floats, level: Floats, count: Floats, noise: NoiseModel
-) -> tuple[Floats, NDArray[np.bool_]]:
-    """Variance of one value of each pixel, from its own scatter and from that of all.
+@dataclass(frozen=True)
+class Moderation:
+    """Variances of one value of each pixel, from its own scatter and from that of all.
 
     A variance from a few frames is itself uncertain by sqrt(2 / (n - 1)), and errors made of it would be
     wrong in both directions. If pixels differ no more than that, all get the variance of the noise model at
     their level; the more they differ, the more each keeps its own (empirical Bayes, Smyth 2004, with the
     scatter of the variances' logarithms measured by its quartiles). A pixel beyond all others keeps its own.
 
-    Returns
-    -------
-    variance : ndarray
-        Of one value.
-    noisy : ndarray of bool
-        Pixels whose variance is both improbable and far above what their level explains.
+    Parameters
+    ----------
+    noise : NoiseModel
+        Variance that the level explains.
+    prior : float
+        Degrees of freedom that it is worth against a pixel's own.
+    beyond : float
+        Ratio to it from which a pixel keeps its own.
     """
-    from scipy.stats import f
 
-    model = noise.at(level)
-    freedom = np.maximum(count - 1, 0)
-    known = np.isfinite(variance) & (freedom > 0)
-    usual = float(np.median(_some(freedom)[_some(known)])) if _some(known).any() else 0.0
-    if usual < 1:
-        return model, np.zeros(model.shape, bool)
-    ratio = np.where(known, variance / model, 1.0)
-    prior = _prior_freedom(_some(np.where(known & (freedom == usual), ratio, np.nan)), usual)
-    beyond = known & (ratio > float(f.isf(_TAIL, usual, prior)))
-    mixed = model * (freedom * ratio + prior) / (freedom + prior)
-    return np.where(beyond, model * ratio, np.where(known, mixed, model)), beyond & (ratio > _NOISY)
+    noise: NoiseModel
+    prior: float
+    beyond: float
+
+    @classmethod
+    def fit(cls, variance: Floats, level: Floats, count: Floats, noise: NoiseModel) -> Moderation:
+        """Measure how much pixels differ, on pixels all over the frame."""
+        from scipy.stats import f
+
+        variance, level, freedom = _some(variance), _some(level), _some(count) - 1.0
+        known = np.isfinite(variance) & (freedom > 0)
+        if not known.any():
+            return cls(noise, _FREEDOMS, math.inf)
+        usual = float(np.median(freedom[known]))
+        alike = known & (freedom == usual)
+        prior = _prior_freedom(variance[alike] / noise.at(level[alike]), usual)
+        return cls(noise, prior, float(f.isf(_TAIL, usual, prior)))
+
+    def of(self, variance: Floats, level: Floats, count: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+        """Variance of one value, and pixels for which it is improbable and far above what is explained."""
+        model = self.noise.at(level)
+        freedom = np.maximum(count - 1.0, 0.0)
+        ratio = np.where(np.isfinite(variance) & (freedom > 0), variance / model, 1.0)
+        beyond = ratio > self.beyond
+        mixed = (freedom * ratio + self.prior) / (freedom + self.prior)
+        return model * np.where(beyond, ratio, mixed), beyond & (ratio > _NOISY)
 
 
 def _prior_freedom(ratio: Floats, freedom: float) -> float:
