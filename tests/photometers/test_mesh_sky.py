@@ -125,6 +125,7 @@ def test_no_box_left_by_the_sources_is_told_and_the_modes_are_taken():
     sky, flags = MeshSky(image, 12, PSF, half).at(np.array([[6.0, 45.0], [105.0, 45.0]]))
     np.testing.assert_array_equal(flags, [int(Flag.CROWDED_SKY), 0])
     assert sky.level_variance[0] > sky.level_variance[1]
+    assert sky.level_variance[0] < 2.0 * sky.noise[0] ** 2 / 12**2  # as well as one box
 
 
 def test_a_constant_sky_is_exact_and_nothing_is_no_sky():
