@@ -15,21 +15,24 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from opticam_dask.calibration import (
+    BiasCorrector,
+    CalibrationOptions,
+    DarkNoiseCorrector,
+    FlatFieldCorrector,
+    calibrations_for,
+)
 from opticam_dask.catalog.build import AlignmentConfig, CameraCatalog
-from opticam_dask.catalog.growth import SCALES, growth_curves
+from opticam_dask.catalog.growth import SCALES
 from opticam_dask.cluster import Runner, connect
 from opticam_dask.errors import CatalogError, InputError
 from opticam_dask.instrument import OPTICAM_MX, Instrument
 from opticam_dask.io.scan_report import scan_report
 from opticam_dask.observation import DataSource, header_mapper, index_observation, usable, without_barycentre
 from opticam_dask.photometers.base import BasePhotometer
-from opticam_dask.plotting.growth import growth_figure
-from opticam_dask.plotting.noise import noise_figure
-from opticam_dask.plotting.style import save_figure, show_in_notebook
 from opticam_dask.runner import place_of
-from opticam_dask.stages import CatalogStage, PhotometryStage
+from opticam_dask.stages import CatalogStage, PhotometryStage, diagnostics
 from opticam_dask.stages.coordinates import WcsOption, check_wcs
-from opticam_dask.stages.noise import noise_of_frame, reference_exposure, table_of
 from opticam_dask.tables.light_curves import BlockSummary
 from opticam_dask.workspace import OutputTree, settings_of_results, versions
 
@@ -77,11 +80,26 @@ class Reducer:
         sources without coordinates have the BMJD of `target`.
     recursive : bool
         Whether to look into sub-folders of `data_directory`.
+    bias_corrector, dark_noise_corrector, flat_corrector : optional
+        `BiasCorrector`, `DarkNoiseCorrector` and `FlatFieldCorrector`: where master frames come from.
+    bad_pixels : ndarray of bool, path of a FITS file, or mapping of these by camera, optional
+        Bad pixels, besides those the masters show: true, or not 0, where bad.
+    region_of_interest : ((y0, y1), (x0, x1)), or mapping of these by camera, optional
+        Rows and columns to keep; y1 and x1 are not part of them.
+    image_filter : callable, optional
+        Image in, image of the same shape out: a median over 3 x 3 pixels against warm ones, say.
+    rebin_factor : int
+        Pixels to add up along each axis.
+    remove_cosmic_rays : bool
+        Whether each frame is searched for cosmic rays; their pixels are left out and flagged.
+    electrons : bool
+        Whether fluxes are in electrons, by the gain, instead of adu.
 
     Raises
     ------
     InputError
-        If there is no usable frame, or `out_directory` cannot be written to.
+        If there is no usable frame, no master frame that fits a camera, or `out_directory` cannot be
+        written to.
     """
 
     def __init__(
@@ -102,11 +120,31 @@ class Reducer:
         target: SkyCoord | str | None = None,
         wcs: WcsOption = None,
         recursive: bool = False,
+        bias_corrector: BiasCorrector | None = None,
+        dark_noise_corrector: DarkNoiseCorrector | None = None,
+        flat_corrector: FlatFieldCorrector | None = None,
+        bad_pixels: Any = None,
+        region_of_interest: Any = None,
+        image_filter: Callable[..., Any] | None = None,
+        rebin_factor: int = 1,
+        remove_cosmic_rays: bool = False,
+        electrons: bool = False,
     ) -> None:
         if not threshold > 0:
             raise InputError(f"threshold must be positive, not {threshold}")
         if number_of_processors is not None and number_of_processors < 1:
             raise InputError(f"number_of_processors must be at least 1, not {number_of_processors}")
+        calibration = CalibrationOptions(
+            bias_corrector=bias_corrector,
+            dark_noise_corrector=dark_noise_corrector,
+            flat_corrector=flat_corrector,
+            bad_pixels=bad_pixels,
+            region_of_interest=region_of_interest,
+            image_filter=image_filter,
+            rebin_factor=rebin_factor,
+            remove_cosmic_rays=remove_cosmic_rays,
+            electrons=electrons,
+        )
         self.out_directory = Path(out_directory)
         self.data_directory = data_directory
         self.instrument = instrument
@@ -136,6 +174,9 @@ class Reducer:
             instrument=instrument,
             barycenter=barycenter,
             wcs=wcs,
+        )
+        self._stage.calibrations = calibrations_for(
+            self._stage.frames, calibration, run=self._run, say=self.say
         )
         check_wcs(wcs, sorted(self._stage.cameras()))
         self._catalogs: dict[str, CameraCatalog] = self._stage.known(self.say)
@@ -305,14 +346,7 @@ class Reducer:
         CatalogError
             If there are no catalogues yet.
         """
-        curves = {
-            camera: growth_curves(catalog, scales) for camera, catalog in self._require_catalogs().items()
-        }
-        figure = growth_figure(curves)
-        save_figure(figure, self._tree.diag / "growth_curves.pdf")
-        if self.show_plots:
-            show_in_notebook(figure)
-        return pd.concat([rows.assign(camera=camera) for camera, rows in curves.items()], ignore_index=True)
+        return diagnostics.growth(self._tree, self._require_catalogs(), scales, show=self.show_plots)
 
     def noise_budget(self, photometer: BasePhotometer) -> pd.DataFrame:
         """Say where the errors come from in each camera's reference frame.
@@ -337,17 +371,8 @@ class Reducer:
         CatalogError
             If there are no catalogues yet.
         """
-        photometer, frames = self._equipped(photometer), self._stage.cameras()
-        budgets = {
-            camera: noise_of_frame(reference_exposure(catalog, frames[camera]), catalog, photometer)
-            for camera, catalog in self._require_catalogs().items()
-        }
-        figure = noise_figure(budgets, title=photometer.label, unit=self._stage.unit)
-        save_figure(figure, self._tree.diag / f"{photometer.label}_noise_budget.pdf")
-        if self.show_plots:
-            show_in_notebook(figure)
-        tables = [table_of(camera, self._catalogs[camera], budget) for camera, budget in budgets.items()]
-        return pd.concat(tables, ignore_index=True)
+        catalogs, own = self._require_catalogs(), self._equipped(photometer)
+        return diagnostics.noise(self._tree, self._stage, catalogs, own, show=self.show_plots)
 
     def _equipped(self, photometer: BasePhotometer) -> BasePhotometer:
         """Photometer whose noise budget knows the telescope."""

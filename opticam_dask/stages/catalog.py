@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
+from opticam_dask.calibration import FrameCalibration, calibrated
 from opticam_dask.catalog.alignment import unaligned_table
 from opticam_dask.catalog.build import AlignmentConfig, CameraCatalog, build_catalog
 from opticam_dask.catalog.finder import DefaultFinder
 from opticam_dask.catalog.store import load_catalogs, save_catalogs
 from opticam_dask.errors import CatalogError
 from opticam_dask.instrument import Instrument
+from opticam_dask.io.blocks import FrameBlock
 from opticam_dask.photometers.source_digest import identity
 from opticam_dask.plotting.catalogs import catalogs_figure
 from opticam_dask.plotting.style import save_figure, show_in_notebook
 from opticam_dask.stages.blocks import blocks_of
 from opticam_dask.stages.coordinates import WcsOption, add_coordinates, locate, wcs_identity, wcs_of
 from opticam_dask.tables.atomic import forget
-from opticam_dask.tables.digest import frames_digests, made_with, read_settings, record
+from opticam_dask.tables.digest import canonical, frames_digests, made_with, read_settings, record
 from opticam_dask.workspace import OutputTree
 
 Run = Callable[[Any, str], list[Any]]
@@ -43,11 +45,18 @@ class CatalogStage:
     instrument: Instrument
     barycenter: bool = True
     wcs: WcsOption = None
+    calibrations: dict[str, FrameCalibration | None] = field(default_factory=dict)
 
     @property
     def unit(self) -> str:
         """Unit of the pixels, adu or electron."""
-        return "adu"
+        used = [how for how in self.calibrations.values() if how is not None]
+        return "electron" if any(how.electrons for how in used) else "adu"
+
+    def blocks(self, camera: str, rows: pd.DataFrame | None = None) -> list[FrameBlock]:
+        """Cut the frames of a camera, or some of them, into blocks that are calibrated when they are read."""
+        blocks = blocks_of(self.cameras()[camera] if rows is None else rows)
+        return cast("list[FrameBlock]", calibrated(blocks, self.calibrations.get(camera)))
 
     def cameras(self) -> dict[str, pd.DataFrame]:
         """Group the accepted frames by camera."""
@@ -56,13 +65,20 @@ class CatalogStage:
     def settings(self) -> dict[str, Any]:
         """Everything that changes the catalogues, apart from the alignment's own settings."""
         return {
-            **frames_digests(self.frames),
+            **self.pixels(),
             "threshold": self.threshold,
             "aperture_selector": identity_of(self.aperture_selector),
             "background": identity_of(self.background),
             "finder": identity_of(self.finder),
             "wcs": wcs_identity(self.wcs),
         }
+
+    def pixels(self) -> dict[str, Any]:
+        """Tell the calibrated pixels from others: frames, files, and what was done to them."""
+        calibrations = {
+            camera: None if how is None else how.settings() for camera, how in self.calibrations.items()
+        }
+        return {**frames_digests(self.frames), "calibration": calibrations}
 
     def create(
         self, config: AlignmentConfig, *, run: Run, say: Say, overwrite: bool, show: bool
@@ -98,10 +114,10 @@ class CatalogStage:
         if not self._recorded.is_file():
             return {}
         recorded = read_settings(self._recorded) or {}
-        if any(recorded.get(name) != value for name, value in frames_digests(self.frames).items()):
-            say(
-                "The catalogues there were made from other frames; create_catalogs(overwrite=True) makes new."
-            )
+        different = [name for name, value in canonical(self.pixels()).items() if recorded.get(name) != value]
+        if different:
+            what = "another calibration" if different == ["calibration"] else "other frames"
+            say(f"The catalogues there were made from {what}; create_catalogs(overwrite=True) makes new.")
             return {}
         return load_catalogs(self.tree.root)
 
@@ -113,8 +129,8 @@ class CatalogStage:
         reasons: dict[str, str] = {}
         pending = _at_once(
             {
-                camera: partial(self._build_camera, rows, config, run)
-                for camera, rows in self.cameras().items()
+                camera: partial(self._build_camera, self.blocks(camera), config, run)
+                for camera in self.cameras()
             }
         )
         for camera, future in pending.items():
@@ -126,7 +142,7 @@ class CatalogStage:
                 continue
             catalog = catalogs[camera]
             say(describe(catalog))
-            found = locate(catalog, self.cameras()[camera], self.wcs)
+            found = locate(catalog, self.cameras()[camera], self.wcs, self.calibrations.get(camera))
             add_coordinates(catalog, found)
             if not found.known and wcs_of(self.wcs, camera) is not None:
                 say(f"{camera}: sources have no coordinates of their own: {found.reason}")
@@ -135,13 +151,12 @@ class CatalogStage:
             raise CatalogError(f"{self.tree.root}: {next(iter(reasons.values()))}{more}")
         return catalogs, reasons
 
-    def _build_camera(self, rows: pd.DataFrame, config: AlignmentConfig, run: Run) -> CameraCatalog:
-        width = int(rows["shape"].iloc[0].split("x")[1])
+    def _build_camera(self, blocks: list[FrameBlock], config: AlignmentConfig, run: Run) -> CameraCatalog:
         return build_catalog(
-            blocks_of(rows),
+            blocks,
             run=run,
             background=self.background,
-            finder=self.finder or DefaultFinder.for_width(width),
+            finder=self.finder or DefaultFinder.for_width(blocks[0].shape[1]),
             threshold=self.threshold,
             config=config,
             aperture_selector=self.aperture_selector,

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from opticam_dask.errors import InputError
-from opticam_dask.io.wcs import SkyCoordinates, WcsSource, sky_coordinates
+from opticam_dask.io.wcs import SkyCoordinates, WcsSource, pixels_of_file, sky_coordinates
+from opticam_dask.types import Affine
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from opticam_dask.calibration import FrameCalibration
     from opticam_dask.catalog.model import CameraCatalog
 
 WcsOption: TypeAlias = "WcsSource | Mapping[str, WcsSource] | None"
@@ -55,7 +57,12 @@ def wcs_identity(option: WcsOption) -> Any:
     return hashlib.sha256(header.tostring(sep="\n").encode()).hexdigest()[:16]
 
 
-def locate(catalog: CameraCatalog, frames: pd.DataFrame, option: WcsOption) -> SkyCoordinates:
+def locate(
+    catalog: CameraCatalog,
+    frames: pd.DataFrame,
+    option: WcsOption,
+    calibration: FrameCalibration | None = None,
+) -> SkyCoordinates:
     """Coordinates of a catalogue's sources, by the user's WCS or that of the reference frame's header.
 
     Parameters
@@ -65,13 +72,23 @@ def locate(catalog: CameraCatalog, frames: pd.DataFrame, option: WcsOption) -> S
     frames : DataFrame
         Accepted frames of the camera.
     option : header, WCS, path, mapping of cameras to these, or None
-        The user's WCS.
+        The user's WCS, of raw frames.
+    calibration : FrameCalibration, optional
+        Tells which part of the raw frames the catalogue's pixels are.
     """
     night, _, number = catalog.reference_frame
     row = frames[(frames["night"] == night) & (frames["frame"] == number)].iloc[0]
     given = wcs_of(option, catalog.camera)
     source, hdu = (str(row["path"]), int(row["hdu"])) if given is None else (given, None)
-    return sky_coordinates(source, catalog.xy, hdu=hdu)
+    return sky_coordinates(source, catalog.xy, hdu=hdu, to_file=to_file(calibration))
+
+
+def to_file(calibration: FrameCalibration | None) -> Affine:
+    """Transform from pixels of calibrated frames into those of the files, shape (2, 3)."""
+    if calibration is None:
+        return pixels_of_file()
+    layout = calibration.layout
+    return pixels_of_file(*layout.start, layout.factor)
 
 
 def add_coordinates(catalog: CameraCatalog, found: SkyCoordinates) -> None:

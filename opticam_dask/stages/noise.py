@@ -15,7 +15,6 @@ from opticam_dask.kernels.sky import without
 from opticam_dask.kernels.transform import apply
 from opticam_dask.photometers.noise_curve import noise_curve
 from opticam_dask.photometers.sky import SkyRequest, sky_of_frame
-from opticam_dask.stages.blocks import blocks_of
 from opticam_dask.types import XY, Exposure
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from opticam_dask.catalog.model import CameraCatalog
     from opticam_dask.kernels.optimal import SourceSky
     from opticam_dask.photometers.base import BasePhotometer
+    from opticam_dask.stages.catalog import CatalogStage
 
 _COLUMNS = {"flux": "flux", "source": "shot_err", "total": "flux_err"}
 _CURVE_POINTS = 60
@@ -39,8 +39,8 @@ class NoiseOfFrame(NamedTuple):
     note: str
 
 
-def reference_exposure(catalog: CameraCatalog, rows: pd.DataFrame) -> Exposure:
-    """Read the reference frame of a camera from its accepted frames.
+def reference_exposure(catalog: CameraCatalog, stage: CatalogStage) -> Exposure:
+    """Read, and calibrate, the reference frame of a camera.
 
     Raises
     ------
@@ -48,7 +48,8 @@ def reference_exposure(catalog: CameraCatalog, rows: pd.DataFrame) -> Exposure:
         If it cannot be read any more.
     """
     night, _, frame = catalog.reference_frame
-    (block,) = blocks_of(rows[(rows["night"] == night) & (rows["frame"] == frame)])
+    rows = stage.cameras()[catalog.camera]
+    (block,) = stage.blocks(catalog.camera, rows[(rows["night"] == night) & (rows["frame"] == frame)])
     _, exposure = next(block.exposures())
     if isinstance(exposure, FrameReadError):
         raise exposure

@@ -14,12 +14,11 @@ from opticam_dask.kernels.background import default_box_size
 from opticam_dask.lazy.chunks import join_tasks, map_blocks_of_frames
 from opticam_dask.photometers.estimator import check_estimator
 from opticam_dask.shipping import by_value
-from opticam_dask.stages.blocks import blocks_of
 from opticam_dask.stages.catalog import identity_of
-from opticam_dask.stages.coordinates import coordinates_in
+from opticam_dask.stages.coordinates import coordinates_in, to_file
 from opticam_dask.stages.export import export_tasks
 from opticam_dask.tables.atomic import forget
-from opticam_dask.tables.digest import frames_digests, made_with, record
+from opticam_dask.tables.digest import made_with, record
 from opticam_dask.tables.light_curves import (
     BlockSummary,
     PhotometryJob,
@@ -32,8 +31,6 @@ from opticam_dask.tables.source_times import SourceClock
 from opticam_dask.workspace import versions
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from opticam_dask.catalog.model import CameraCatalog
     from opticam_dask.io.blocks import FrameBlock
     from opticam_dask.photometers.base import BasePhotometer
@@ -120,7 +117,7 @@ class PhotometryStage:
     def settings(self, photometer: BasePhotometer) -> dict[str, Any]:
         """Everything that changes the light curves of a photometer."""
         return {
-            **frames_digests(self.catalog_stage.frames),
+            **self.catalog_stage.pixels(),
             "background": identity_of(self.catalog_stage.background),
             "catalogs": {camera: catalog.digest() for camera, catalog in self.catalogs.items()},
             "photometer": photometer.settings(),
@@ -133,8 +130,7 @@ class PhotometryStage:
             self._check(each.photometer)
         for each in self.sets:
             each.prepare(self.settings(each.photometer), overwrite=overwrite)
-        frames = self.catalog_stage.cameras()
-        tasks = [self._tasks(catalog, frames[camera], say) for camera, catalog in self.catalogs.items()]
+        tasks = [self._tasks(catalog, say) for catalog in self.catalogs.values()]
         named = ", ".join(each.label for each in self.sets)
         results: list[list[BlockSummary]] = run(join_tasks(tasks), f"photometry: {named}")
         summaries = [summary for block in results for summary in block]
@@ -146,9 +142,9 @@ class PhotometryStage:
         if photometer.local_background_estimator is not None:
             check_estimator(photometer.local_background_estimator, next(iter(self.catalogs.values())).psf)
 
-    def _tasks(self, catalog: CameraCatalog, rows: pd.DataFrame, say: Say) -> Any:
+    def _tasks(self, catalog: CameraCatalog, say: Say) -> Any:
         """Lay out one task for each block of a camera that lacks a part of some set."""
-        blocks = blocks_of(rows)
+        blocks = self.catalog_stage.blocks(catalog.camera)
         missing = [each.missing(blocks, catalog.camera, say) for each in self.sets]
         for each, keys in zip(self.sets, missing, strict=True):
             if not keys:
@@ -181,6 +177,7 @@ class PhotometryStage:
         frames = stage.cameras()[catalog.camera]
         ra, dec = coordinates_in(catalog)
         unknown = np.full_like(ra, np.nan)
+        rows_to_file = to_file(stage.calibrations.get(catalog.camera))[1]
         rows = int(frames["shape"].iloc[0].split("x")[0])
         return SourceClock.of_camera(
             stage.instrument,
@@ -188,6 +185,7 @@ class PhotometryStage:
             rows,
             str(frames["binning"].iloc[0]),
             *((ra, dec) if stage.barycenter else (unknown, unknown)),
+            to_file_row=(float(rows_to_file[1]), float(rows_to_file[2])),
         )
 
     def export(self, *, run: Run, say: Say, measured: list[BlockSummary]) -> None:

@@ -31,7 +31,10 @@ class SourceClock:
     site : Site
         Where the observer is.
     shutter : RollingShutter, optional
-        Delays of the rows; None if all rows are exposed at once.
+        Delays of the rows of the files; None if all rows are exposed at once.
+    to_file_row : (float, float)
+        Factor and offset from rows of the frames measured to those of the files, where frames are cropped
+        or binned on reading.
 
     Notes
     -----
@@ -43,21 +46,29 @@ class SourceClock:
     dec: Floats
     site: Site = None
     shutter: RollingShutter | None = None
+    to_file_row: tuple[float, float] = (1.0, 0.0)
 
     @classmethod
     def of_camera(
-        cls, instrument: Instrument, camera: str, rows: int, binning: str, ra: Floats, dec: Floats
+        cls,
+        instrument: Instrument,
+        camera: str,
+        rows: int,
+        binning: str,
+        ra: Floats,
+        dec: Floats,
+        *,
+        to_file_row: tuple[float, float] = (1.0, 0.0),
     ) -> SourceClock:
-        """Clock of a camera whose frames have ``rows`` rows and are binned 'columns x rows'."""
+        """Clock of a camera whose files have ``rows`` rows and are binned 'columns x rows'."""
         spec = instrument.camera(camera)
         shutter = None if spec is None else spec.rolling_shutter(rows, binning)
-        return cls(np.asarray(ra, float), np.asarray(dec, float), site_of(instrument), shutter)
+        return cls(np.asarray(ra, float), np.asarray(dec, float), site_of(instrument), shutter, to_file_row)
 
     def digest(self) -> str:
         """Short text that changes with whatever the times depend on, but for the frames' own."""
-        content = (
-            np.ascontiguousarray([self.ra, self.dec]).tobytes() + repr((self.site, self.shutter)).encode()
-        )
+        content = np.ascontiguousarray([self.ra, self.dec]).tobytes()
+        content += repr((self.site, self.shutter, self.to_file_row)).encode()
         known = int(self.located.sum())
         return f"{known} sources with coordinates, {hashlib.sha256(content).hexdigest()[:16]}"
 
@@ -90,7 +101,8 @@ class SourceClock:
             of its row as an observer at rest would see it (within 3 microseconds at 25 ms).
         """
         shape = (len(meta), len(self.ra))
-        delay = np.zeros(shape) if self.shutter is None else self.shutter.delay_s(np.broadcast_to(y, shape))
+        row = self.to_file_row[0] * np.broadcast_to(y, shape) + self.to_file_row[1]
+        delay = np.zeros(shape) if self.shutter is None else self.shutter.delay_s(row)
         mjd = meta["MJD"][:, None] + delay / DAY_S
         bmjd = meta["BMJD"][:, None] + delay / DAY_S
         own = np.flatnonzero(self.located)
