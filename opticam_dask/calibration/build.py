@@ -16,6 +16,7 @@ from opticam_dask.calibration.combine import Combined, Job, combine
 from opticam_dask.calibration.frames import FrameSet, Run, Say
 from opticam_dask.calibration.masters import Master, MasterRef, digest_of, save_master
 from opticam_dask.calibration.pedestal import Pedestal
+from opticam_dask.config import blocks_at_least
 from opticam_dask.errors import InputError
 from opticam_dask.lazy.chunks import map_blocks_of_frames
 from opticam_dask.tables.digest import digest
@@ -76,8 +77,9 @@ class Recipe:
 
     def jobs(self) -> list[Job]:
         """List the sets of frames to combine, each with a folder of its own."""
+        shares, name = blocks_at_least(), self.digest[:12]
         return [
-            Job(one, self.pedestal, self.sigma, self.folder / f".{one.label}.{self.digest[:12]}")
+            Job(one, self.pedestal, self.sigma, self.folder / f".{one.label}.{name}", shares)
             for one in self.sets
         ]
 

@@ -24,7 +24,6 @@ from opticam_dask.calibration.scatter import (
     fit_noise,
     sample_variance,
 )
-from opticam_dask.config import blocks_at_least
 from opticam_dask.errors import InputError
 from opticam_dask.kernels.calibrate import Digits
 from opticam_dask.lazy.chunks import join_tasks, map_blocks_of_frames
@@ -47,6 +46,8 @@ class Job:
         Values farther from the centre than so many standard deviations are left out.
     folder : Path
         Where the sums go.
+    shares : int
+        Tasks that the frames are shared out to, at most.
     looks : tuple of Look
         What the first look found.
     """
@@ -55,6 +56,7 @@ class Job:
     pedestal: Pedestal
     sigma: float
     folder: Path
+    shares: int = 8
     looks: tuple[Look, ...] = ()
 
     @property
@@ -75,7 +77,7 @@ class Job:
     @property
     def pieces(self) -> list[Piece]:
         """The frames, a piece a task."""
-        cut = self.frames.pieces(blocks_at_least())
+        cut = self.frames.pieces(self.shares)
         return [
             Piece(frames, self.pedestal, self.flat, self.digits, self.folder, number)
             for number, frames in enumerate(cut)

@@ -130,9 +130,11 @@ def bad_pixels_of(layout: Layout, pedestal: Pedestal, flat: MasterRef | None) ->
 @lru_cache(maxsize=64)
 def headroom(pedestal: Pedestal, flat: MasterRef | None, seconds: float) -> tuple[float, float]:
     """Highest pedestal [adu] and highest response of the good pixels, but for a few."""
-    bias, dark = pedestal.maps(seconds)
-    level = float(np.nanpercentile(bias, _HIGH)) if bias.size else 0.0
-    level += float(np.nanpercentile(dark, _HIGH)) * seconds if dark.size else 0.0
+    level = 0.0
+    for image, times in zip(pedestal.maps(seconds), (1.0, seconds), strict=True):
+        bad = pedestal.mask()
+        if image.size and bad is not None and not bad.all():
+            level += float(np.percentile(image[~bad], _HIGH)) * times
     if flat is None:
         return level, 1.0
     master = flat.load()

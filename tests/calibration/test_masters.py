@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-import opticam_dask.calibration.combine as combine_module
+import opticam_dask.calibration.build as build_module
 from opticam_dask.calibration import BiasCorrector, DarkNoiseCorrector, FlatFieldCorrector
 from opticam_dask.calibration.masters import load_master
 from opticam_dask.errors import InputError
@@ -114,7 +114,7 @@ def test_flat_divides_and_hides_dead_pixels(night):
 @pytest.mark.parametrize("pieces", [1, 3, 12])
 def test_bits_do_not_depend_on_how_frames_are_shared_out(night, monkeypatch, pieces):
     root, _, known = night
-    monkeypatch.setattr(combine_module, "blocks_at_least", lambda: pieces)
+    monkeypatch.setattr(build_module, "blocks_at_least", lambda: pieces)
     again = correctors(root, f"out{pieces}")
     again[2].create_master_flats()
     for one, other in zip(known, again, strict=True):
