@@ -9,6 +9,7 @@ from opticam_dask.photometers.local_background import (
     MedianLocalBackground,
     ModeLocalBackground,
 )
+from opticam_dask.photometers.noise_budget import NoiseBudget
 from opticam_dask.photometers.optimal import OptimalPhotometer
 from opticam_dask.photometers.plane_background import PlaneLocalBackground
 
@@ -19,6 +20,7 @@ __all__ = [
     "DefaultLocalBackground",
     "MedianLocalBackground",
     "ModeLocalBackground",
+    "NoiseBudget",
     "OptimalPhotometer",
     "PlaneLocalBackground",
     "check_estimator",
