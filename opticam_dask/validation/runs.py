@@ -154,8 +154,7 @@ def reduce_scene(
     reduced = folder / "reduced"
     with Reducer(reduced, folder / "data", show_plots=False, verbose=False, **options) as reducer:
         reducer.create_catalogs(max_catalog_sources=2 * len(scene.stars or ()) or 15)
-        for photometer in photometers:
-            reducer.photometry(photometer, export_csv=False)
+        reducer.photometry(photometers, export_csv=False)
     scale = mean_throughput(scene) if calibrated else 1.0
     return [measured_pulls(reduced, p.label, night.truth, scale) for p in photometers]
 
