@@ -27,6 +27,7 @@ from opticam_dask.photometers.records import (
     fill_terms,
     flag_blends,
     on_frame,
+    response_at,
 )
 from opticam_dask.photometers.sky import (
     AnnulusSky,
@@ -288,7 +289,7 @@ class BasePhotometer(ABC):
         flags |= marked_near(frame.marked, frame.marks, frame.image.shape, place, self.footprint(psf))
         flags |= np.where(~good & ((flags & int(NULL_FLUX_FLAGS)) == 0), int(Flag.FIT_FAILED), 0)
         flux = np.where(good, fluxes.flux, np.nan)
-        fill_terms(terms, rows, flux, self.noise.terms(fluxes, under, frame))
+        fill_terms(terms, rows, flux, self.noise.terms(fluxes, under, frame, response_at(frame, place)))
         result["flux"][rows], result["flux_err"][rows] = flux, terms["total"][rows]
         result["bkg"][rows], result["bkg_err"][rows] = under.level, under.scatter
         result["x"][rows], result["y"][rows] = place.T

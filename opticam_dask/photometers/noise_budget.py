@@ -130,7 +130,13 @@ class NoiseBudget:
                 "in the Instrument, or use sky='empirical'"
             )
 
-    def terms(self, fluxes: Fluxes, sky: SourceSky, exposure: Exposure) -> NoiseTerms:
+    def terms(
+        self,
+        fluxes: Fluxes,
+        sky: SourceSky,
+        exposure: Exposure,
+        response: NDArray[np.float64] | float = 1.0,
+    ) -> NoiseTerms:
         """Variance of fluxes, by cause.
 
         Parameters
@@ -141,6 +147,8 @@ class NoiseBudget:
             Sky under each source.
         exposure : Exposure
             Gain, read noise, dark, exposure time and airmass of the frame.
+        response : ndarray, shape (n,), or float
+            Flat field at the sources: where it is low, a calibrated count stands for fewer electrons.
 
         Returns
         -------
@@ -156,20 +164,23 @@ class NoiseBudget:
         flux, sums = fluxes.flux, fluxes.sums
         nothing = np.zeros_like(flux)
         return NoiseTerms(
-            source=np.maximum(flux, 0.0) / exposure.gain * sums.w2p if self.source else nothing,
-            sky=self._pixel_variance(sky, exposure) * sums.w2 if self.sky else nothing,
+            source=np.maximum(flux, 0.0) / (exposure.gain * response) * sums.w2p if self.source else nothing,
+            sky=self._pixel_variance(sky, exposure, response) * sums.w2 if self.sky else nothing,
             level=sky.level_variance * sums.w**2 if self.level else nothing,
             flat=flux**2 * sums.w2p2_flat if self.flat else nothing,
             scintillation=flux**2 * self.scintillation_variance(exposure) if self.scintillation else nothing,
         )
 
-    def _pixel_variance(self, sky: SourceSky, exposure: Exposure) -> NDArray[np.float64]:
+    def _pixel_variance(
+        self, sky: SourceSky, exposure: Exposure, response: NDArray[np.float64] | float
+    ) -> NDArray[np.float64]:
         """Variance of a pixel without a star [adu^2], shape (n,)."""
         if self.sky == "empirical":
             return sky.noise**2
         electrons = exposure.read_noise**2 + exposure.dark
-        shot = np.maximum(sky.level, 0.0) / exposure.gain
-        return np.asarray(shot + electrons / exposure.gain**2 + _QUANTISATION)
+        shot = np.maximum(sky.level, 0.0) / (exposure.gain * response)
+        constant = electrons / exposure.gain**2 + _QUANTISATION
+        return np.asarray(shot + constant / np.square(response))
 
     def scintillation_variance(self, exposure: Exposure) -> float:
         """Relative variance of the flux by scintillation; NaN without exposure time or airmass.

@@ -82,3 +82,13 @@ def flag_blends(result: NDArray[np.void], reach: Ellipse) -> None:
     places = np.column_stack([result["x"], result["y"]])
     near = has_neighbour(places, reach.semimajor, reach.semiminor, reach.orientation_rad)
     result["flags"][near] |= int(Flag.BLENDED)
+
+
+def response_at(frame: Exposure, xy: XY) -> NDArray[np.float64] | float:
+    """Flat field a frame was divided by, at places on it; 1 without a flat, and where it is not known."""
+    if frame.response is None:
+        return 1.0
+    column, row = np.floor(xy + 0.5).astype(np.int64).T
+    ny, nx = frame.response.shape
+    found = frame.response[np.clip(row, 0, ny - 1), np.clip(column, 0, nx - 1)].astype(np.float64)
+    return np.where(found > 0, found, 1.0)

@@ -157,3 +157,12 @@ def test_the_budget_is_part_of_the_settings():
     assert settings["noise"]["diameter_m"] == 2.1
     assert json.loads(json.dumps(settings["noise"])) == settings["noise"]
     assert settings != optimal().settings()
+
+
+def test_where_the_flat_is_low_a_count_stands_for_fewer_electrons():
+    response = np.full(SHAPE, 0.5, np.float32)
+    response[:, 70:] = np.nan  # of a pixel that is bad: nothing is known, so 1
+    dim = Exposure(IMAGE, gain=0.45, response=response)
+    plain, shaded = (optimal().noise_terms(frame, XY, PSF) for frame in (FRAME, dim))
+    assert shaded["source"] == pytest.approx(plain["source"] * np.sqrt([2.0, 1.0]))
+    assert np.array_equal(shaded["sky"], plain["sky"])
