@@ -95,9 +95,10 @@ def test_covariances_and_places_are_columns():
     np.testing.assert_array_equal(positions(star), [[7, 0], [8, 0]])
 
 
-@pytest.mark.parametrize(("major", "guess"), [(4.0, 3.0), (4.0, 1.5), (3.0, 2.6), (1.5, 1.5)])
-def test_the_sky_ring_lies_outside_the_star_whatever_the_guess(major, guess):
-    image = 100 + draw((91, 97), 45.2, 44.7, 1e5, major, major / 1.6, 37.0)
+@pytest.mark.parametrize("ratio", [1.0, 1.6])
+@pytest.mark.parametrize(("major", "guess"), [(4.0, 3.0), (4.0, 1.5), (3.0, 2.3), (1.5, 1.5)])
+def test_the_sky_ring_lies_outside_the_star_whatever_the_guess(major, guess, ratio):
+    image = 100 + draw((91, 97), 45.2, 44.7, 1e5, major, major / ratio, 37.0)
     star = measure_stars(image, np.array([[45, 45]]), sigma=guess, level=100.0)
     found = axes_of(star["mxx"], star["mxy"], star["myy"])
-    np.testing.assert_allclose([found[0][0], found[1][0]], [major, major / 1.6], rtol=2e-4)
+    np.testing.assert_allclose([found[0][0], found[1][0]], [major, major / ratio], rtol=2e-4)
