@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _SQUARE_BITS = 62  # of the sum of the squares of all frames
 _VALUE_BITS = 30  # of one value, kept as int32
 _NONE_LOW, _NONE_HIGH = np.int32(2**31 - 1), np.int32(-(2**31))
+_LEFT_OUT = np.int64(-(2**62))
 NOTHING = np.empty((0, 0), np.float32)
 """Stands for a map that there is none of."""
 
@@ -162,24 +163,39 @@ def add_within(
 
 
 @numba.njit(cache=True, nogil=True)
-def _value(raw, bias, dark, j, i, seconds, constant, factor):
-    value = np.float64(raw) - constant
+def _light(values, raw, bias, dark, j, seconds, constant, factor):
+    """Fill ``values`` with the light of a row; loops without a branch are done several pixels at a time."""
+    for i in range(values.size):
+        values[i] = raw[i] - constant
     if bias.size:
-        value -= np.float64(bias[j, i])
+        for i in range(values.size):
+            values[i] -= bias[j, i]
     if dark.size:
-        value -= np.float64(dark[j, i]) * seconds
-    return value * factor
+        for i in range(values.size):
+            values[i] -= dark[j, i] * seconds
+    for i in range(values.size):
+        values[i] *= factor
+
+
+@numba.njit(cache=True, nogil=True)
+def _steps(steps, values, raw, saturation, scale, limit):
+    """Fill ``steps`` with integers, `_LEFT_OUT` where the value does not count."""
+    for i in range(values.size):
+        counts = abs(values[i]) <= limit and not raw[i] >= saturation
+        steps[i] = np.int64(np.rint(values[i] * scale)) if counts else _LEFT_OUT
 
 
 @numba.njit(cache=True, nogil=True)
 def _add_all(image, bias, dark, seconds, constant, factor, saturation, scale, limit, sums, small):
     ny, nx = image.shape
+    values, steps = np.empty(nx), np.empty(nx, np.int64)
     for j in range(ny):
+        _light(values, image[j], bias, dark, j, seconds, constant, factor)
+        _steps(steps, values, image[j], saturation, scale, limit)
         for i in range(nx):
-            value = _value(image[j, i], bias, dark, j, i, seconds, constant, factor)
-            if image[j, i] >= saturation or not abs(value) <= limit:
+            step = steps[i]
+            if step == _LEFT_OUT:
                 continue
-            step = np.int64(np.rint(value * scale))
             sums[0, j, i] += step
             sums[1, j, i] += step * step
             small[0, j, i] += 1
@@ -194,15 +210,15 @@ def _add_all(image, bias, dark, seconds, constant, factor, saturation, scale, li
 @numba.njit(cache=True, nogil=True)
 def _add_bounded(image, bias, dark, seconds, constant, factor, saturation, scale, limit, bounds, sums, small):
     ny, nx = image.shape
+    values, steps = np.empty(nx), np.empty(nx, np.int64)
     for j in range(ny):
+        _light(values, image[j], bias, dark, j, seconds, constant, factor)
+        _steps(steps, values, image[j], saturation, scale, limit)
         for i in range(nx):
-            value = _value(image[j, i], bias, dark, j, i, seconds, constant, factor)
-            if image[j, i] >= saturation or not abs(value) <= limit:
-                continue
-            step = np.int64(np.rint(value * scale))
-            if bounds[0, j, i] <= step <= bounds[1, j, i]:
-                sums[0, j, i] += step
-                sums[1, j, i] += step * step
+            # what is left out lies below any bound
+            if bounds[0, j, i] <= steps[i] <= bounds[1, j, i]:
+                sums[0, j, i] += steps[i]
+                sums[1, j, i] += steps[i] * steps[i]
                 small[0, j, i] += 1
 
 
@@ -246,15 +262,18 @@ def calibrated(
 @numba.njit(cache=True, nogil=True)
 def _calibrate(image, bias, dark, seconds, constant, factor, saturation, inverse, row, column, out):
     ny, nx = out.shape
+    values = np.empty(nx)
     count = 0
     for j in range(ny):
+        raw = image[row + j, column : column + nx]
+        _light(values, raw, bias, dark, j, seconds, constant, factor)
+        if inverse.size:
+            for i in range(nx):
+                values[i] *= inverse[j, i]
         for i in range(nx):
-            raw = image[row + j, column + i]
-            value = _value(raw, bias, dark, j, i, seconds, constant, factor)
-            if inverse.size:
-                value *= inverse[j, i]
-            out[j, i] = value
-            count += raw >= saturation
+            out[j, i] = values[i]
+        for i in range(nx):
+            count += raw[i] >= saturation
     return count
 
 
@@ -264,8 +283,23 @@ def rebinned(image: NDArray[Any], factor: int) -> NDArray[Any]:
     NaN where any of the pixels is: a sum without it would be too small.
     """
     ny, nx = (length // factor for length in image.shape)
-    cut = image[: ny * factor, : nx * factor].reshape(ny, factor, nx, factor)
-    return np.asarray(cut.sum(axis=(1, 3), dtype=np.float64).astype(image.dtype))
+    out = np.empty((ny, nx), image.dtype)
+    _rebin(image, factor, out)
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _rebin(image, factor, out):
+    ny, nx = out.shape
+    row = np.empty(nx)
+    for j in range(ny):
+        row[:] = 0.0
+        for y in range(j * factor, (j + 1) * factor):
+            for i in range(nx):
+                for x in range(i * factor, (i + 1) * factor):
+                    row[i] += image[y, x]
+        for i in range(nx):
+            out[j, i] = row[i]
 
 
 def rebinned_places(marked: NDArray[np.int64], shape: tuple[int, int], factor: int) -> NDArray[np.int64]:
