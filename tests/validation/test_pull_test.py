@@ -13,7 +13,7 @@ from opticam_dask.validation import PullTest, pull_scene, pull_test
 from opticam_dask.validation.pulls import Goals, decades, measured_pulls
 from opticam_dask.validation.report import report
 from opticam_dask.validation.runs import reduce_scene
-from opticam_dask.validation.scenes import even_fluxes
+from opticam_dask.validation.scenes import DETECTOR, even_fluxes, mean_throughput
 
 SMALL = {"shape": (253, 301), "margin_px": 30.0, "min_separation_px": 36.0, "rotation_deg_per_hour": 60.0}
 
@@ -90,6 +90,12 @@ def test_the_scene_is_the_one_asked_for():
     assert {side % 2 for side in scene.shape} == {0, 1}
 
 
+def test_a_detector_that_needs_calibration_has_a_known_scale():
+    scene = pull_scene(2, 8, **DETECTOR)
+    assert mean_throughput(scene) == pytest.approx(0.93, abs=0.02)
+    assert mean_throughput(pull_scene(2, 8)) == 1.0
+
+
 @pytest.fixture(scope="module")
 def reduced(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pulls")
@@ -155,7 +161,15 @@ def test_the_command_exits_with_the_verdict(factor, verdict, monkeypatch, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("gain", [1.0, 0.45])
 def test_fluxes_and_errors_of_long_nights_are_right(gain, tmp_path):
     result = pull_test(tmp_path, gains=(gain,), cluster="threads", workers=2)
+    assert result.passed, report(result)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_calibrated_night_is_right_too(tmp_path):
+    result = pull_test(tmp_path, gains=(1.0,), forced=(True,), calibrated=True, cluster="threads", workers=2)
     assert result.passed, report(result)
