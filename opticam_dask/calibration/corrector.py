@@ -48,11 +48,13 @@ class Corrector(ABC):
         Values farther from the centre than so many standard deviations are left out.
     verbose : bool
         Whether to print what is done.
+    needed : bool
+        Whether there must be a place.
 
     Raises
     ------
     InputError
-        If an arm is not one of the instrument, or sigma is below 2.
+        If no place is given though one is needed, the instrument has no such camera, or sigma is below 2.
     """
 
     kind: ClassVar[Kind]
@@ -61,11 +63,12 @@ class Corrector(ABC):
         self,
         out_directory: Path | str,
         sources: Sequence[Source | None],
-        *,
         instrument: Instrument,
         recursive: bool,
         sigma: float,
         verbose: bool,
+        *,
+        needed: bool = True,
     ) -> None:
         if not _LEAST_SIGMA <= sigma < math.inf:
             raise InputError(f"sigma must be at least {_LEAST_SIGMA:g}, not {sigma}")
@@ -73,7 +76,8 @@ class Corrector(ABC):
         self.instrument, self.recursive, self.verbose = instrument, recursive, verbose
         self.sigma = float(sigma)
         self.sources = dict(_by_arm(sources, instrument))
-        self._sets: list[FrameSet] | None = None
+        if needed and not self.sources:
+            raise InputError(f"{type(self).__name__} needs a folder of {self.kind} frames")
         self._recipes: list[Recipe] = []
 
     @property
@@ -126,16 +130,15 @@ class Corrector(ABC):
         tell = say or self.say
         if not self.sources:
             return
-        if self._sets is None:
-            found = find_sets(
-                self.kind, self.sources, self.instrument, recursive=self.recursive, run=run, say=tell
-            )
-            self._sets = found
+        sets = find_sets(
+            self.kind, self.sources, self.instrument, recursive=self.recursive, run=run, say=tell
+        )
         others = self._others(bias_corrector, dark_noise_corrector)
+        bias = next((other for other in others if other.kind == "bias"), None)
         for other in others:
             if not other._recipes:
-                other.build(run, tell, bias_corrector=next(iter(others)))
-        recipes = self._plan(self._sets, others, tell)
+                other.build(run, tell, bias_corrector=bias)
+        recipes = self._plan(sets, others, tell)
         build_masters(recipes, run, tell, overwrite=overwrite)
         self._recipes = recipes
 

@@ -65,9 +65,7 @@ class BiasCorrector(Corrector):
         verbose: bool = True,
     ) -> None:
         places = (biases_directory, c1_biases_directory, c2_biases_directory, c3_biases_directory)
-        super().__init__(
-            out_directory, places, instrument=instrument, recursive=recursive, sigma=sigma, verbose=verbose
-        )
+        super().__init__(out_directory, places, instrument, recursive, sigma, verbose)
 
     def create_master_biases(self, overwrite: bool = False, *, run: Run = run_on_client) -> None:
         """Make the master biases; see `Corrector.build`."""
@@ -146,9 +144,7 @@ class DarkNoiseCorrector(Corrector):
         verbose: bool = True,
     ) -> None:
         places = (darks_directory, c1_darks_directory, c2_darks_directory, c3_darks_directory)
-        super().__init__(
-            out_directory, places, instrument=instrument, recursive=recursive, sigma=sigma, verbose=verbose
-        )
+        super().__init__(out_directory, places, instrument, recursive, sigma, verbose, needed=False)
         if from_header == bool(self.sources):
             raise InputError("give a folder of dark frames, or from_header=True, and not both")
         self.bias_corrector, self.from_header = bias_corrector, from_header
@@ -262,9 +258,7 @@ class FlatFieldCorrector(Corrector):
         verbose: bool = True,
     ) -> None:
         places = (flats_directory, c1_flats_directory, c2_flats_directory, c3_flats_directory)
-        super().__init__(
-            out_directory, places, instrument=instrument, recursive=recursive, sigma=sigma, verbose=verbose
-        )
+        super().__init__(out_directory, places, instrument, recursive, sigma, verbose)
         self.bias_corrector, self.dark_noise_corrector = bias_corrector, dark_noise_corrector
 
     def create_master_flats(self, overwrite: bool = False, *, run: Run = run_on_client) -> None:

@@ -13,6 +13,7 @@ import opticam_dask.calibration.build as build_module
 from opticam_dask.calibration import BiasCorrector, DarkNoiseCorrector, FlatFieldCorrector
 from opticam_dask.calibration.masters import load_master
 from opticam_dask.errors import InputError
+from opticam_dask.instrument import CameraSpec, Instrument
 
 _spec = importlib.util.spec_from_file_location(
     "calibration_frames", Path(__file__).with_name("calibration_frames.py")
@@ -209,10 +210,55 @@ def test_darks_without_bias_serve_their_exposure_time_only(tmp_path):
         dark.correct(np.zeros(SHAPE), "g", 5.0)
 
 
+def test_flats_lose_darks_of_their_own_exposure_time_where_there_is_no_bias(tmp_path):
+    detector = make_detector()
+    write_darks(tmp_path / "d", detector, 12, 2.0)
+    write_flats(tmp_path / "f", detector, LEVELS, seconds=2.0)
+    dark = DarkNoiseCorrector(tmp_path / "out", tmp_path / "d", instrument=CAMERA, verbose=False)
+    options = {"instrument": CAMERA, "dark_noise_corrector": dark, "verbose": False}
+    flat = FlatFieldCorrector(tmp_path / "out", tmp_path / "f", **options)
+    flat.create_master_flats()
+    master = flat.masters["1:g"]
+    pull = ((master.data - detector.response) / np.sqrt(master.variance))[good(detector)]
+    assert abs(pull.std() - 1) < 0.06
+    write_flats(tmp_path / "other", detector, LEVELS[:3], seconds=3.0)
+    with pytest.raises(InputError, match="cannot be scaled to 3 s"):
+        FlatFieldCorrector(tmp_path / "out", tmp_path / "other", **options).create_master_flats()
+
+
+def test_cameras_keep_their_own_masters(tmp_path):
+    """Detectors are told apart by serial number or by folder, flats by their filter."""
+    cameras = (
+        CameraSpec(name="1", filters=("g",), serials=("A",), read_noise=2.5),
+        CameraSpec(name="2", filters=("r",), serials=("B",), read_noise=2.5),
+    )
+    two = Instrument(name="two cameras", cameras=cameras)
+    rng, detector = np.random.default_rng(3), make_detector()
+    for i in range(8):
+        image = detector.expose(rng, 0.0, 0.0) + np.uint16(500 * (i % 2))
+        serial = "AB"[i % 2]
+        write(tmp_path / "b" / f"{i}.fits", image, "bias", 0.0, "g", SERIALN=serial)
+        write(tmp_path / "c2" / f"{i}.fits", image, "bias", 0.0, None)
+    bias = BiasCorrector(tmp_path / "out", tmp_path / "b", instrument=two, verbose=False)
+    bias.create_master_biases()
+    assert list(bias.masters) == ["1", "2"]
+    step = bias.masters["2"].data - bias.masters["1"].data
+    assert np.median(step) == pytest.approx(500, abs=3)
+    assert bias.correct(np.full(SHAPE, 700.0), "r").mean() == pytest.approx(100, abs=3)
+    given = BiasCorrector(tmp_path / "o2", c2_biases_directory=tmp_path / "c2", instrument=two, verbose=False)
+    given.create_master_biases()
+    assert list(given.masters) == ["2"]
+    nobody = BiasCorrector(tmp_path / "o3", tmp_path / "c2", instrument=two, verbose=False)
+    with pytest.raises(InputError, match="give the folder of one camera"):
+        nobody.create_master_biases()
+
+
 def test_wrong_arguments_are_told(tmp_path):
     write_biases(tmp_path / "b", make_detector(), 3)
     with pytest.raises(InputError, match="from_header"):
         DarkNoiseCorrector(tmp_path)
+    with pytest.raises(InputError, match="FlatFieldCorrector needs a folder of flat frames"):
+        FlatFieldCorrector(tmp_path)
     with pytest.raises(InputError, match="sigma"):
         BiasCorrector(tmp_path, tmp_path / "b", sigma=0.5)
     with pytest.raises(InputError, match="no camera 2"):
