@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from opticam_dask import errors as errors
+    from opticam_dask.calibration import BiasCorrector as BiasCorrector
+    from opticam_dask.calibration import DarkNoiseCorrector as DarkNoiseCorrector
+    from opticam_dask.calibration import FlatFieldCorrector as FlatFieldCorrector
     from opticam_dask.catalog.background import BaseBackground as BaseBackground
     from opticam_dask.catalog.background import DefaultBackground as DefaultBackground
     from opticam_dask.catalog.finder import DefaultFinder as DefaultFinder
@@ -19,12 +22,16 @@ if TYPE_CHECKING:
     from opticam_dask.instrument import Instrument as Instrument
     from opticam_dask.io.cube import open_observation as open_observation
     from opticam_dask.io.cube import stack_cameras as stack_cameras
+    from opticam_dask.io.wcs import sky_coordinates as sky_coordinates
     from opticam_dask.observation import check_data as check_data
     from opticam_dask.photometers import AperturePhotometer as AperturePhotometer
     from opticam_dask.photometers import BaseLocalBackground as BaseLocalBackground
     from opticam_dask.photometers import BasePhotometer as BasePhotometer
     from opticam_dask.photometers import DefaultLocalBackground as DefaultLocalBackground
+    from opticam_dask.photometers import MedianLocalBackground as MedianLocalBackground
+    from opticam_dask.photometers import ModeLocalBackground as ModeLocalBackground
     from opticam_dask.photometers import OptimalPhotometer as OptimalPhotometer
+    from opticam_dask.photometers import PlaneLocalBackground as PlaneLocalBackground
     from opticam_dask.photometers.noise_budget import NoiseBudget as NoiseBudget
     from opticam_dask.reducer import Reducer as Reducer
     from opticam_dask.schema import Flag as Flag
@@ -32,9 +39,12 @@ if TYPE_CHECKING:
     from opticam_dask.simulate import generate_flats as generate_flats
     from opticam_dask.simulate import generate_gappy_observations as generate_gappy_observations
     from opticam_dask.simulate import generate_observations as generate_observations
+    from opticam_dask.simulate import simulate_calibration as simulate_calibration
     from opticam_dask.simulate import simulate_night as simulate_night
+    from opticam_dask.tables.quality import frame_quality as frame_quality
     from opticam_dask.tables.store import light_curve as light_curve
     from opticam_dask.tables.store import open_light_curves as open_light_curves
+    from opticam_dask.types import Exposure as Exposure
     from opticam_dask.types import PsfModel as PsfModel
 
 _HOME = {
@@ -42,27 +52,37 @@ _HOME = {
     "BaseBackground": "catalog.background",
     "BaseLocalBackground": "photometers",
     "BasePhotometer": "photometers",
+    "BiasCorrector": "calibration",
     "CameraSpec": "instrument",
+    "DarkNoiseCorrector": "calibration",
     "DefaultBackground": "catalog.background",
     "DefaultFinder": "catalog.finder",
     "DefaultLocalBackground": "photometers",
+    "Exposure": "types",
     "Flag": "schema",
+    "FlatFieldCorrector": "calibration",
     "GENERIC": "instrument",
     "Instrument": "instrument",
+    "MedianLocalBackground": "photometers",
+    "ModeLocalBackground": "photometers",
     "NoiseBudget": "photometers.noise_budget",
     "OPTICAM_MX": "instrument",
     "OptimalPhotometer": "photometers",
+    "PlaneLocalBackground": "photometers",
     "PsfModel": "types",
     "Reducer": "reducer",
     "Scene": "simulate",
     "check_data": "observation",
+    "frame_quality": "tables.quality",
     "generate_flats": "simulate",
     "generate_gappy_observations": "simulate",
     "generate_observations": "simulate",
     "light_curve": "tables.store",
     "open_light_curves": "tables.store",
     "open_observation": "io.cube",
+    "simulate_calibration": "simulate",
     "simulate_night": "simulate",
+    "sky_coordinates": "io.wcs",
     "stack_cameras": "io.cube",
 }
 

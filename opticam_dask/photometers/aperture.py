@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from opticam_dask.errors import InputError
 from opticam_dask.kernels.aperture import aperture_fluxes
 from opticam_dask.kernels.stamps import Ellipse
-from opticam_dask.photometers.base import BasePhotometer
+from opticam_dask.photometers.base import BasePhotometer, ProfileName
 from opticam_dask.photometers.noise_budget import DEFAULT_NOISE, NoiseBudget
 from opticam_dask.photometers.sky import ellipse_of
 from opticam_dask.types import FWHM_PER_SIGMA
@@ -34,15 +34,17 @@ class AperturePhotometer(BasePhotometer):
     forced, source_matching_tolerance, local_background_estimator, psf, noise
         See `BasePhotometer`.
     aperture_correction : bool
-        Divide by the part of the PSF that the aperture holds, so that fluxes are total counts. The PSF is a
-        Moffat if it has an exponent, else a Gaussian.
+        Divide by the part of the PSF that the aperture holds, so that fluxes are total counts.
     scale : float
         Semi-axes in units of the PSF's FWHM; not together with ``semimajor_axis``.
+    profile : {'gaussian', 'moffat'}
+        Kind of PSF. A `Reducer` fits the Moffat profile to each camera's bright stars.
 
     Raises
     ------
     InputError
-        If the axes are not positive and in order, or another parameter is wrong.
+        If the axes are not positive and in order, or another parameter is wrong; from `measure`, if the PSF
+        is no Moffat but should be.
     """
 
     def __init__(
@@ -57,18 +59,24 @@ class AperturePhotometer(BasePhotometer):
         scale: float = 1.0,
         psf: Literal["run", "frame"] = "run",
         noise: NoiseBudget = DEFAULT_NOISE,
+        profile: ProfileName = "gaussian",
     ) -> None:
         super().__init__(forced, source_matching_tolerance, local_background_estimator, psf, noise)
         _check_axes(semimajor_axis, semiminor_axis, orientation)
+        if profile not in get_args(ProfileName):
+            raise InputError(f"profile is 'gaussian' or 'moffat', not {profile!r}")
         if not 0 < scale < math.inf or (semimajor_axis is not None and scale != 1.0):
             raise InputError(f"scale is positive, and without a semimajor_axis; not {scale}")
         self.semimajor_axis, self.semiminor_axis = semimajor_axis, semiminor_axis
         self.orientation = orientation
         self.aperture_correction = bool(aperture_correction)
         self.scale = float(scale)
+        self.profile: ProfileName = profile
 
     def extract(self, frame: Exposure, xy: XY, psf: PsfModel, sky: SourceSky) -> Fluxes:
         """Flux, weight sums and flags of the sources at ``xy``, shape (n, 2), over the given sky."""
+        if self.profile == "moffat" and psf.beta is None:
+            raise InputError("profile='moffat' needs a PSF with an exponent")
         return aperture_fluxes(
             frame.image,
             xy,
@@ -91,8 +99,9 @@ class AperturePhotometer(BasePhotometer):
         return Ellipse(self.semimajor_axis, minor, angle)
 
     def variant(self) -> str:
-        """Return the scale of the aperture, such as ``_x1.5``, unless it is 1."""
-        return "" if self.scale == 1.0 else f"_x{self.scale:g}"
+        """Return the scale of the aperture, such as ``_x1.5``, unless it is 1, and ``_moffat``."""
+        scale = "" if self.scale == 1.0 else f"_x{self.scale:g}"
+        return scale + ("_moffat" if self.profile == "moffat" else "")
 
 
 def _check_axes(semimajor: float | None, semiminor: float | None, orientation: float | None) -> None:

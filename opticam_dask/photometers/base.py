@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from opticam_dask.photometers.sky import Sky
     from opticam_dask.types import XY, Image, PsfModel
 
+ProfileName = Literal["gaussian", "moffat"]
+
 MIN_SIGNAL_TO_NOISE = 3.0
 """A star must stand out by this much from the sky, through a filter matched to the PSF, to be found."""
 

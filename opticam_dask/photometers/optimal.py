@@ -9,7 +9,7 @@ from opticam_dask.errors import InputError
 from opticam_dask.kernels.optimal import Weighting, optimal_fluxes
 from opticam_dask.kernels.profile import core_radius, peak_density
 from opticam_dask.kernels.stamps import Ellipse
-from opticam_dask.photometers.base import BasePhotometer
+from opticam_dask.photometers.base import BasePhotometer, ProfileName
 from opticam_dask.photometers.noise_budget import DEFAULT_NOISE, NoiseBudget
 from opticam_dask.photometers.sky import ellipse_of
 from opticam_dask.types import FWHM_PER_SIGMA
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from opticam_dask.types import XY, Exposure, PsfModel
 
 Normalization = Literal["total", "peak"]
-ProfileName = Literal["gaussian", "moffat"]
 
 
 class OptimalPhotometer(BasePhotometer):

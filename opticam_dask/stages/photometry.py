@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from opticam_dask.catalog.frame_psf import frame_psfs
 from opticam_dask.errors import InputError
 from opticam_dask.kernels.background import default_box_size
 from opticam_dask.lazy.chunks import join_tasks, map_blocks_of_frames
@@ -17,6 +18,7 @@ from opticam_dask.shipping import by_value
 from opticam_dask.stages.catalog import identity_of
 from opticam_dask.stages.coordinates import coordinates_in, to_file
 from opticam_dask.stages.export import export_tasks
+from opticam_dask.stages.profiles import moffat_psfs, wants_moffat
 from opticam_dask.tables.atomic import forget
 from opticam_dask.tables.digest import made_with, record
 from opticam_dask.tables.light_curves import (
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from opticam_dask.io.blocks import FrameBlock
     from opticam_dask.photometers.base import BasePhotometer
     from opticam_dask.stages.catalog import CatalogStage, Run, Say
+    from opticam_dask.types import PsfModel
     from opticam_dask.workspace import OutputTree
 
 
@@ -82,15 +85,15 @@ class LightCurveSet:
             say(f"{camera}: parts damaged on disk, made again: {len(damaged)} (the first is {first})")
         return wanted - (have - damaged)
 
-    def job(self, catalog: CameraCatalog) -> PhotometryJob:
+    def job(self, catalog: CameraCatalog, moffat: PsfModel | None) -> PhotometryJob:
         """Describe what measures this set in the frames of a camera."""
         return PhotometryJob(
             label=self.label,
             root=self.root.resolve(),
             photometer=by_value(self.photometer),
-            psf=catalog.psf,
+            psf=moffat if moffat is not None and wants_moffat(self.photometer) else catalog.psf,
             moments=catalog.psf,
-            psf_per_frame=getattr(self.photometer, "psf", "run") == "frame",
+            psf_per_frame=self.photometer.psf == "frame",
             provenance={**versions(), "label": self.label},
         )
 
@@ -113,6 +116,7 @@ class PhotometryStage:
                 else f"two photometers share the label {', '.join(doubled)}: use another output directory"
             )
         self.sets = [LightCurveSet(self.catalog_stage.tree, p) for p in self.photometers]
+        self.moffat: dict[str, PsfModel] = {}
 
     def settings(self, photometer: BasePhotometer) -> dict[str, Any]:
         """Everything that changes the light curves of a photometer."""
@@ -130,6 +134,7 @@ class PhotometryStage:
             self._check(each.photometer)
         for each in self.sets:
             each.prepare(self.settings(each.photometer), overwrite=overwrite)
+        self.moffat = moffat_psfs(self.catalog_stage, self.catalogs, self.photometers, run=run, say=say)
         tasks = [self._tasks(catalog, say) for catalog in self.catalogs.values()]
         named = ", ".join(each.label for each in self.sets)
         results: list[list[BlockSummary]] = run(join_tasks(tasks), f"photometry: {named}")
@@ -154,7 +159,8 @@ class PhotometryStage:
             for block in blocks
         }
         lacking = [block for block in blocks if todo[block.key]]
-        aligned = align_blocks(lacking, catalog.alignment, catalog.psf, [todo[b.key] for b in lacking])
+        psfs = frame_psfs(catalog.alignment, catalog.psf)
+        aligned = align_blocks(lacking, catalog.alignment, psfs, [todo[b.key] for b in lacking])
         return map_blocks_of_frames(measure_block, aligned, plan=self.plan(catalog))
 
     def plan(self, catalog: CameraCatalog) -> PhotometryPlan:
@@ -166,7 +172,7 @@ class PhotometryStage:
             background=background and by_value(background),
             box_size=default_box_size(catalog.stacked_image.shape[1], catalog.psf.semimajor_sigma),
             hot=catalog.hot,
-            jobs=tuple(each.job(catalog) for each in self.sets),
+            jobs=tuple(each.job(catalog, self.moffat.get(catalog.camera)) for each in self.sets),
             clock=self.clock(catalog),
             unit=self.catalog_stage.unit,
         )

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from opticam_dask.errors import FrameReadError
 from opticam_dask.io.blocks import FrameBlock
-from opticam_dask.schema import CLOUD_MAG, CLOUDY, MEASUREMENT, Flag
+from opticam_dask.schema import CLOUD_MAG, MEASUREMENT, Flag
 from opticam_dask.shipping import Shipped
 from opticam_dask.tables.parts import write_part
 from opticam_dask.tables.rows import rows_of
 from opticam_dask.tables.source_times import SourceClock
 from opticam_dask.types import XY, Affine, Exposure, PsfModel
+
+_SHAPE = ["semimajor", "semiminor", "orientation"]
 
 
 class Measures(Protocol):
@@ -149,31 +151,42 @@ class BlockSummary:
 
 
 def align_blocks(
-    blocks: list[FrameBlock], alignment: pd.DataFrame, psf: PsfModel, jobs: list[tuple[int, ...]]
+    blocks: list[FrameBlock],
+    alignment: pd.DataFrame,
+    psfs: NDArray[np.float64],
+    jobs: list[tuple[int, ...]],
 ) -> list[AlignedBlock]:
-    """Pair each block with its rows of the alignment table (one camera, any order) and its jobs."""
-    ordered = alignment.sort_values(["night", "frame"], ignore_index=True)
+    """Pair each block with its rows of the alignment table, the PSFs of these, and its jobs.
+
+    Parameters
+    ----------
+    blocks : list of FrameBlock
+        Blocks of one camera.
+    alignment : DataFrame
+        Alignment of its frames, in any order.
+    psfs : ndarray, shape (n_rows, 3)
+        PSF of each row of `alignment`: sigmas [pixel] and position of the major axis [degree].
+    jobs : list of tuple of int
+        Which photometers measure each block.
+    """
+    columns = dict(zip(_SHAPE, psfs.T, strict=True))
+    ordered = alignment.assign(**columns).sort_values(["night", "frame"], ignore_index=True)
     nights = {night: rows for night, rows in ordered.groupby("night", sort=False)}
-    return [
-        _align_block(block, nights[block.night], psf, todo) for block, todo in zip(blocks, jobs, strict=True)
-    ]
+    return [_align_block(block, nights[block.night], todo) for block, todo in zip(blocks, jobs, strict=True)]
 
 
-def _align_block(block: FrameBlock, rows: pd.DataFrame, psf: PsfModel, jobs: tuple[int, ...]) -> AlignedBlock:
+def _align_block(block: FrameBlock, rows: pd.DataFrame, jobs: tuple[int, ...]) -> AlignedBlock:
     at = np.searchsorted(rows["frame"].to_numpy(), block.meta["frame"])
     rows = rows.iloc[at]
     affine = rows[["a11", "a12", "a13", "a21", "a22", "a23"]].to_numpy(np.float64).reshape(-1, 2, 3)
-    fwhm = rows["fwhm"].to_numpy(np.float64)
-    shapes = np.tile([psf.semimajor_sigma, psf.semiminor_sigma, psf.orientation], (len(rows), 1))
+    fwhm, shapes = rows["fwhm"].to_numpy(np.float64), rows[_SHAPE].to_numpy(np.float64)
     return AlignedBlock(block, affine, fwhm, shapes, _frame_flags(rows), jobs)
 
 
 def _frame_flags(rows: pd.DataFrame) -> NDArray[np.int32]:
     """Quality bits of frames from their alignment: no transform of their own, cloud."""
-    cloudy = (rows["transparency"].to_numpy(np.float64) < CLOUDY) | (
-        rows["cloud"].to_numpy(np.float64) >= CLOUD_MAG
-    )
     flags = np.where(rows["status"].to_numpy() == "aligned", 0, int(Flag.NOT_ALIGNED))
+    cloudy = rows["cloud"].to_numpy(np.float64) >= CLOUD_MAG
     return np.asarray(flags | np.where(cloudy, int(Flag.CLOUD), 0), np.int32)
 
 
