@@ -11,6 +11,7 @@ from astropy.io import fits
 
 import opticam_dask.calibration.build as build_module
 from opticam_dask.calibration import BiasCorrector, DarkNoiseCorrector, FlatFieldCorrector
+from opticam_dask.calibration.corrector import pedestal_of
 from opticam_dask.calibration.masters import load_master
 from opticam_dask.errors import InputError
 from opticam_dask.instrument import CameraSpec, Instrument
@@ -224,6 +225,39 @@ def test_flats_lose_darks_of_their_own_exposure_time_where_there_is_no_bias(tmp_
     write_flats(tmp_path / "other", detector, LEVELS[:3], seconds=3.0)
     with pytest.raises(InputError, match="cannot be scaled to 3 s"):
         FlatFieldCorrector(tmp_path / "out", tmp_path / "other", **options).create_master_flats()
+
+
+def test_noise_of_few_bias_frames_reaches_faint_flats(tmp_path):
+    detector = make_detector()
+    write_biases(tmp_path / "b", detector, 3, rays=0)
+    write_flats(tmp_path / "f", detector, [150.0] * 30, seconds=0.0)
+    bias = BiasCorrector(tmp_path / "out", tmp_path / "b", instrument=CAMERA, verbose=False)
+    flat = FlatFieldCorrector(
+        tmp_path / "out", tmp_path / "f", bias_corrector=bias, instrument=CAMERA, verbose=False
+    )
+    flat.create_master_flats()
+    master = flat.masters["1:g"]
+    pull = ((master.data - detector.response) / np.sqrt(master.variance))[good(detector)]
+    assert abs(pull.std() - 1) < 0.06
+
+
+def test_bias_noise_cancels_where_darks_and_frames_are_alike(tmp_path):
+    """Bias plus rate times seconds is the mean dark itself at the darks' exposure time."""
+    detector = make_detector()
+    write_biases(tmp_path / "b", detector, 3, rays=0)
+    write_darks(tmp_path / "d", detector, 20, 20.0)
+    bias = BiasCorrector(tmp_path / "out", tmp_path / "b", instrument=CAMERA, verbose=False)
+    dark = DarkNoiseCorrector(
+        tmp_path / "out", tmp_path / "d", bias_corrector=bias, instrument=CAMERA, verbose=False
+    )
+    dark.create_master_darks()
+    pedestal = pedestal_of(("1", "2x2", SHAPE), [bias, dark])
+    for seconds in (0.5, 20.0, 35.0):
+        level, rate = pedestal.maps(seconds)
+        error = level + rate * seconds - detector.bias - detector.dark * seconds
+        pull = (error / np.sqrt(pedestal.variance(seconds)))[good(detector)]
+        assert abs(pull.std() - 1) < 0.06, seconds
+    assert pedestal.usual_variance(20.0) == pytest.approx(np.median(pedestal.variance(20.0)), rel=0.05)
 
 
 def test_cameras_keep_their_own_masters(tmp_path):
