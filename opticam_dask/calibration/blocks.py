@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opticam_dask.calibration.frame import FrameCalibration
+from opticam_dask.calibration.frame import NOWHERE, WHOLE_FRAME, FrameCalibration, Search
 from opticam_dask.errors import FrameReadError, InputError
 from opticam_dask.io.blocks import FrameBlock
-from opticam_dask.io.indexing import Key, axis_indices, drop_axes, pick
-from opticam_dask.types import Exposure, Image
+from opticam_dask.io.indexing import Key, axis_index, axis_indices, drop_axes, pick
+from opticam_dask.kernels.transform import apply
+from opticam_dask.types import XY, Exposure, Image
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,19 +28,30 @@ class CalibratedBlock:
         The raw frames.
     calibration : FrameCalibration
         What is done to each.
+    xy : ndarray, shape (n_source, 2), optional [pixel]
+        Sources to look near for cosmic rays, in coordinates that `affine` takes into each frame. By default
+        whole frames are searched.
+    affine : ndarray, shape (n_frames, 2, 3), optional
+        Transform of each frame.
+    reach : float
+        Half width of the square to look at around each source [pixel].
     """
 
     raw: FrameBlock
     calibration: FrameCalibration
+    xy: XY | None = None
+    affine: NDArray[np.float64] | None = None
+    reach: float = 0.0
 
     def __len__(self) -> int:
         return len(self.raw)
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
-        return type(self), (self.raw, self.calibration)
+        return type(self), (self.raw, self.calibration, self.xy, self.affine, self.reach)
 
     def __dask_tokenize__(self) -> object:
-        return type(self).__name__, self.raw.__dask_tokenize__(), repr(self.calibration.settings())
+        where = None if self.xy is None else (self.xy.tobytes(), self.reach)
+        return type(self).__name__, self.raw.__dask_tokenize__(), repr(self.calibration.settings()), where
 
     @property
     def night(self) -> str:
@@ -107,17 +119,32 @@ class CalibratedBlock:
 
     def select(self, index: Key) -> CalibratedBlock:
         """Block of some of the frames: an integer (one frame), a slice, integers or a boolean mask."""
-        return CalibratedBlock(self.raw.select(index), self.calibration)
+        affine = None if self.affine is None else self.affine[axis_index(index, len(self)).positions()]
+        return replace(self, raw=self.raw.select(index), affine=affine)
 
     def frames(self) -> Iterator[tuple[int, Image | FrameReadError]]:
-        """Decode and calibrate one frame at a time; see `FrameBlock.frames`."""
-        for position, frame in self.exposures():
-            yield position, frame.image if isinstance(frame, Exposure) else frame
+        """Decode and calibrate one frame at a time; see `FrameBlock.frames`.
+
+        Cosmic rays stay: the catalogue, which these images are for, averages them away, and to search
+        takes a hundred times as long as all else.
+        """
+        for position, frame in self.raw.exposures():
+            clean = self.calibration.apply(frame, NOWHERE) if isinstance(frame, Exposure) else frame
+            yield position, clean.image if isinstance(clean, Exposure) else clean
 
     def exposures(self) -> Iterator[tuple[int, Exposure | FrameReadError]]:
         """Decode and calibrate one frame at a time; see `FrameBlock.exposures`."""
         for position, frame in self.raw.exposures():
-            yield position, self.calibration.apply(frame) if isinstance(frame, Exposure) else frame
+            if isinstance(frame, Exposure):
+                frame = self.calibration.apply(frame, self._search(position))
+            yield position, frame
+
+    def _search(self, position: int) -> Search:
+        """Where to look for cosmic rays in a frame."""
+        if self.xy is None or self.affine is None:
+            return WHOLE_FRAME
+        affine = self.affine[position]
+        return Search(apply(affine, self.xy), self.reach)
 
     def read(self, key: Any = ()) -> Image:
         """Decode and calibrate frames, or a part of each; see `FrameBlock.read`.
@@ -130,11 +157,11 @@ class CalibratedBlock:
         time, *part = axis_indices(key, (len(self), *self.shape))
         out = np.empty((time.size, part[0].size, part[1].size), self.dtype)
         wanted = self.select(time.positions()) if time.size else None
-        for position, frame in wanted.frames() if wanted is not None else ():
+        for position, frame in wanted.exposures() if wanted is not None else ():
             if isinstance(frame, FrameReadError):
                 raise frame
             y, x = part
-            out[position] = pick(frame[slice(*y.span)], y, x)
+            out[position] = pick(frame.image[slice(*y.span)], y, x)
         return drop_axes(out, (time, *part))
 
 
@@ -157,3 +184,22 @@ def calibrated(
                 f"{calibration.camera}, shape {calibration.layout.raw}"
             )
     return [CalibratedBlock(block, calibration) for block in blocks]
+
+
+def near_sources(block: FrameBlock, affine: NDArray[np.float64], xy: XY, reach: float) -> FrameBlock:
+    """Block that looks for cosmic rays only where sources are; an uncalibrated one as it is.
+
+    Parameters
+    ----------
+    block : FrameBlock or CalibratedBlock
+        Frames.
+    affine : ndarray, shape (n_frames, 2, 3)
+        Transforms from the catalogue into the frames.
+    xy : ndarray, shape (n_source, 2) [pixel]
+        Sources of the catalogue.
+    reach : float
+        Half width of the square to look at around each [pixel].
+    """
+    if not isinstance(block, CalibratedBlock):
+        return block
+    return cast("FrameBlock", replace(block, affine=affine, xy=xy, reach=reach))

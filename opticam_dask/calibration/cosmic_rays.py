@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from opticam_dask.types import XY
+
 SIGMAS = 5.0
 """Edge of a ray, at least, in units of the noise there."""
 NEIGHBOURS = 0.5
@@ -20,6 +22,7 @@ exp(-1/(2 s^2)) for a star of standard deviation s, so stars of 1.1 pixels and m
 _SURE = 3.0  # a ray's pixel exceeds what a star's could be by this many standard deviations
 _ROUNDS = 4
 _UNKNOWN_READ_NOISE = 5.0  # electron
+_MARGIN = 8  # the method looks at the surroundings of a pixel [pixel]
 _NONE = np.empty(0, np.int64)
 
 
@@ -71,6 +74,48 @@ def cosmic_rays(
     )
     found = np.asarray(found) & ~bad
     return _sharp_groups(filled - np.float32(usual), found, usual, gain, read_noise) if found.any() else _NONE
+
+
+def cosmic_rays_near(
+    image: NDArray[np.float32],
+    bad: NDArray[np.bool_],
+    places: XY,
+    reach: float,
+    *,
+    gain: float,
+    read_noise: float,
+) -> NDArray[np.int64]:
+    """Find the pixels hit by cosmic rays near some places; as `cosmic_rays`, which looks at the whole frame.
+
+    Parameters
+    ----------
+    image, bad, gain, read_noise
+        As for `cosmic_rays`.
+    places : ndarray, shape (n, 2) [pixel]
+        Where to look; NaN and places off the frame are skipped.
+    reach : float
+        Half width of the square to look at around each place [pixel].
+
+    Returns
+    -------
+    ndarray of int64
+        Flat indices, sorted. Where the squares together are larger than the frame, the frame is searched.
+    """
+    half, (ny, nx) = math.ceil(reach) + _MARGIN, image.shape
+    with np.errstate(invalid="ignore"):
+        near = ((places > -half) & (places < np.array([nx, ny]) + half - 1)).all(axis=1)
+    corners = np.floor(places[near] + 0.5).astype(np.int64) - half
+    if len(corners) * (2 * half + 1) ** 2 >= ny * nx:
+        return cosmic_rays(image, bad, gain=gain, read_noise=read_noise)
+    found = [_NONE]
+    for x, y in np.unique(corners, axis=0):
+        rows = slice(max(y, 0), min(y + 2 * half + 1, ny))
+        columns = slice(max(x, 0), min(x + 2 * half + 1, nx))
+        window = image[rows, columns]
+        hit = cosmic_rays(window, bad[rows, columns], gain=gain, read_noise=read_noise)
+        row, column = np.divmod(hit, window.shape[1])
+        found.append((row + rows.start) * nx + column + columns.start)
+    return np.unique(np.concatenate(found))
 
 
 def _sharp_groups(

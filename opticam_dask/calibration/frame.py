@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opticam_dask.calibration.cosmic_rays import cosmic_rays
+from opticam_dask.calibration.cosmic_rays import cosmic_rays, cosmic_rays_near
 from opticam_dask.calibration.maps import Layout, Maps, headroom, maps_of
 from opticam_dask.calibration.masters import MasterRef
 from opticam_dask.calibration.pedestal import Pedestal
@@ -20,7 +20,25 @@ from opticam_dask.kernels.hot import repaired
 from opticam_dask.photometers.source_digest import identity
 from opticam_dask.schema import Flag
 from opticam_dask.shipping import Shipped
-from opticam_dask.types import Exposure
+from opticam_dask.types import XY, Exposure
+
+
+class Search(NamedTuple):
+    """Where to look for cosmic rays: the whole frame, or near some places of the calibrated frame.
+
+    Parameters
+    ----------
+    places : ndarray, shape (n, 2), optional [pixel]
+        None is the whole frame; none is nowhere.
+    reach : float
+        Half width of the square to look at around each [pixel].
+    """
+
+    places: XY | None = None
+    reach: float = 0.0
+
+
+WHOLE_FRAME, NOWHERE = Search(), Search(np.empty((0, 2)))
 
 
 @dataclass(frozen=True)
@@ -80,13 +98,15 @@ class FrameCalibration:
             "electrons": self.electrons,
         }
 
-    def apply(self, exposure: Exposure) -> Exposure:
+    def apply(self, exposure: Exposure, search: Search = WHOLE_FRAME) -> Exposure:
         """Calibrate a raw frame.
 
         Parameters
         ----------
         exposure : Exposure
             Raw frame [adu].
+        search : Search
+            Where to look for cosmic rays, if they are to be removed.
 
         Returns
         -------
@@ -119,7 +139,7 @@ class FrameCalibration:
             flat_variance=maps.variance,
             response=maps.response,
         )
-        rays = self._rays(clean, saturated)
+        rays = self._rays(clean, saturated, search)
         return self._binned(self._filtered(clean, rays), saturated, rays)
 
     def read_noise(self, read_noise: Any, gain: Any, seconds: Any) -> Any:
@@ -158,12 +178,17 @@ class FrameCalibration:
         # a pixel known to be bad tells nothing of the light: NaN says all
         return image, saturated[np.isfinite(image.ravel()[saturated])]
 
-    def _rays(self, clean: Exposure, saturated: NDArray[np.int64]) -> NDArray[np.int64]:
-        if not self.remove_cosmic_rays:
+    def _rays(self, clean: Exposure, saturated: NDArray[np.int64], search: Search) -> NDArray[np.int64]:
+        if not self.remove_cosmic_rays or (search.places is not None and not len(search.places)):
             return np.empty(0, np.int64)
         bad = ~np.isfinite(clean.image)
         bad.ravel()[saturated] = True
-        return cosmic_rays(clean.image, bad, gain=clean.gain, read_noise=float(clean.read_noise))
+        noise = {"gain": clean.gain, "read_noise": float(clean.read_noise)}
+        if search.places is None:
+            return cosmic_rays(clean.image, bad, **noise)
+        factor = self.layout.factor
+        places = factor * search.places + 0.5 * (factor - 1)
+        return cosmic_rays_near(clean.image, bad, places, factor * search.reach, **noise)
 
     def _filtered(self, clean: Exposure, rays: NDArray[np.int64]) -> Exposure:
         image = clean.image

@@ -77,9 +77,10 @@ def command(
     night = simulate_with_bar(made, out, overwrite=overwrite, workers=workers, delay_s=0.5)
     click.echo(f"{len(night)} frames in {out}; the truth is in {night.truth}")
     if calibration:
-        n = dict.fromkeys(("n_bias", "n_dark", "n_flat"), calibration)
-        folder = out / "calibration"
-        frames = simulate_calibration(made, folder, **n, overwrite=overwrite, workers=workers)
+        folder, n = out / "calibration", calibration
+        frames = simulate_calibration(
+            made, folder, n_bias=n, n_dark=n, n_flat=n, overwrite=overwrite, workers=workers
+        )
         click.echo(f"{len(frames)} calibration frames in {folder}")
 
 

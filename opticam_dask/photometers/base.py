@@ -15,6 +15,7 @@ from opticam_dask.kernels.background import as_pixels, default_box_size
 from opticam_dask.kernels.centroid import claim_winners, recentre
 from opticam_dask.kernels.hot import any_near, repaired
 from opticam_dask.kernels.marks import marked_near
+from opticam_dask.kernels.profile import PROFILE_RADIUS
 from opticam_dask.kernels.sky import without
 from opticam_dask.photometers.estimator import takes_error
 from opticam_dask.photometers.local_background import DefaultLocalBackground
@@ -122,6 +123,11 @@ class BasePhotometer(ABC):
     def footprint(self, psf: PsfModel) -> Ellipse:
         """Ellipse around a source in which a marked pixel counts [pixel]."""
         return self.reach(psf)
+
+    def extent(self, psf: PsfModel) -> float:
+        """Distance from a predicted place within which light may count as the source's [pixel]."""
+        matching = 0.0 if self.forced else self._tolerance(psf)
+        return max(self.footprint(psf).semimajor, PROFILE_RADIUS * psf.semimajor_sigma) + matching
 
     def variant(self) -> str:
         """Part of the label that tells apart runs with other options, such as ``_moffat``."""

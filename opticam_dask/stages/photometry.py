@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from opticam_dask.calibration import near_sources
 from opticam_dask.catalog.frame_psf import frame_psfs
 from opticam_dask.errors import InputError
 from opticam_dask.kernels.background import default_box_size
@@ -22,6 +24,7 @@ from opticam_dask.stages.profiles import moffat_psfs, wants_moffat
 from opticam_dask.tables.atomic import forget
 from opticam_dask.tables.digest import made_with, record
 from opticam_dask.tables.light_curves import (
+    AlignedBlock,
     BlockSummary,
     PhotometryJob,
     PhotometryPlan,
@@ -161,7 +164,23 @@ class PhotometryStage:
         lacking = [block for block in blocks if todo[block.key]]
         psfs = frame_psfs(catalog.alignment, catalog.psf)
         aligned = align_blocks(lacking, catalog.alignment, psfs, [todo[b.key] for b in lacking])
-        return map_blocks_of_frames(measure_block, aligned, plan=self.plan(catalog))
+        return map_blocks_of_frames(
+            measure_block, self._searched(aligned, catalog, psfs), plan=self.plan(catalog)
+        )
+
+    def _searched(
+        self, blocks: list[AlignedBlock], catalog: CameraCatalog, psfs: NDArray[np.float64]
+    ) -> list[AlignedBlock]:
+        """Blocks that look for cosmic rays only as far around sources as some photometer does."""
+        if not len(blocks):
+            return blocks
+        widest = catalog.psf.scaled(max(1.0, float(psfs[:, 0].max()) / catalog.psf.semimajor_sigma))
+        beta = self.moffat.get(catalog.camera, catalog.psf).beta
+        reach = max(photometer.extent(replace(widest, beta=beta)) for photometer in self.photometers)
+        return [
+            replace(block, frames=near_sources(block.frames, block.affine, catalog.xy, reach))
+            for block in blocks
+        ]
 
     def plan(self, catalog: CameraCatalog) -> PhotometryPlan:
         """Gather what every block of a camera is measured with."""
