@@ -23,6 +23,8 @@ def report(result: PullTest) -> str:
         f"goals: |mean| <= {goals.mean:g} and |std - 1| <= {goals.std:g} where forced; "
         f"|bias| < {100 * goals.bias:g} % above {goals.bias_above:g} counts"
     )
+    if goals.allowance:
+        aim += f"; each plus {goals.allowance:g} of its statistical errors, as the measurements are few"
     return "\n".join([*lines, _UNITS, f"{verdict}: {aim}"])
 
 

@@ -68,6 +68,26 @@ def test_lost_measurements_are_counted_not_judged():
     assert table["passed"].all()
 
 
+def test_few_measurements_are_allowed_their_statistical_error_and_no_more():
+    few = invented(n_frames=30)
+    table = decades(few).assign(mean=0.12, std=0.88, n=100, bias=0.0)
+    assert not Goals().met(table).any()
+    assert Goals(allowance=2.0).met(table.assign(std=1.0)).all()
+    assert Goals(allowance=2.0).met(table.assign(mean=0.0)).all()
+    assert not Goals(allowance=2.0).met(table.assign(mean=0.26)).any()
+    assert not Goals(allowance=2.0).met(table.assign(std=1.2)).any()
+    off = table.assign(mean=0.0, std=1.0, bias=0.25, bias_err=0.1)
+    bright = off["low"] >= 1e4
+    assert Goals(allowance=2.0).met(off)[bright].all()
+    assert not Goals(allowance=1.0).met(off)[bright].any()
+
+
+def test_a_report_tells_of_the_allowance():
+    table = decades(invented()).assign(gain=1.0, photometer="optimal", sky="mesh", forced=True)
+    assert "statistical" not in report(PullTest(table, Goals())).splitlines()[-1]
+    assert "2 of its statistical errors" in report(PullTest(table, Goals(allowance=2.0))).splitlines()[-1]
+
+
 def test_a_report_tells_the_verdict_and_every_row():
     table = decades(invented()).assign(gain=1.0, photometer="optimal", sky="mesh", forced=True)
     text = report(PullTest(table, Goals()))
