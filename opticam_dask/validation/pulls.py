@@ -48,7 +48,8 @@ class Goals:
         mean = table["mean"].abs() <= self.mean + chance
         std = (table["std"] - 1.0).abs() <= self.std + chance / np.sqrt(2.0)
         bias = table["bias"].abs() < 100.0 * self.bias + self.allowance * table["bias_err"]
-        return ((mean & std) | (not judge_pulls)) & (bias | (table["low"] < self.bias_above))
+        met: pd.Series = ((mean & std) | (not judge_pulls)) & (bias | (table["low"] < self.bias_above))
+        return met
 
 
 def measured_pulls(reduced: Path, label: str, truth: Path, scale: float = 1.0) -> pd.DataFrame:
