@@ -372,7 +372,9 @@ class Reducer:
             If there are no catalogues yet.
         """
         catalogs, own = self._require_catalogs(), self._equipped(photometer)
-        return diagnostics.noise(self._tree, self._stage, catalogs, own, show=self.show_plots)
+        return diagnostics.noise(
+            self._stage, catalogs, own, run=self._run, say=self.say, show=self.show_plots
+        )
 
     def _equipped(self, photometer: BasePhotometer) -> BasePhotometer:
         """Photometer whose noise budget knows the telescope."""

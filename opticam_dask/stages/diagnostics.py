@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from opticam_dask.catalog.frame_psf import frame_psfs
 from opticam_dask.catalog.growth import growth_curves
 from opticam_dask.plotting.growth import growth_figure
 from opticam_dask.plotting.noise import noise_figure
 from opticam_dask.plotting.style import save_figure, show_in_notebook
-from opticam_dask.stages.noise import noise_of_frame, reference_exposure, table_of
+from opticam_dask.stages.noise import is_reference, noise_of_frame, reference_exposure, table_of
+from opticam_dask.stages.photometry import LightCurveSet
+from opticam_dask.stages.profiles import moffat_psfs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from opticam_dask.catalog.model import CameraCatalog
     from opticam_dask.photometers.base import BasePhotometer
-    from opticam_dask.stages.catalog import CatalogStage
+    from opticam_dask.stages.catalog import CatalogStage, Run, Say
     from opticam_dask.workspace import OutputTree
 
 
@@ -32,20 +35,24 @@ def growth(
 
 
 def noise(
-    tree: OutputTree,
     stage: CatalogStage,
     catalogs: Mapping[str, CameraCatalog],
     photometer: BasePhotometer,
     *,
+    run: Run,
+    say: Say,
     show: bool,
 ) -> pd.DataFrame:
     """Noise budgets of all cameras' reference frames, drawn into ``diag/<label>_noise_budget.pdf``."""
-    budgets = {
-        camera: noise_of_frame(reference_exposure(catalog, stage), catalog, photometer)
-        for camera, catalog in catalogs.items()
-    }
+    moffat = moffat_psfs(stage, catalogs, [photometer], run=run, say=say)
+    budgets = {}
+    for camera, catalog in catalogs.items():
+        job = LightCurveSet(stage.tree, photometer).job(catalog, moffat.get(camera))
+        own = frame_psfs(catalog.alignment, catalog.psf)[is_reference(catalog)][0]
+        exposure = reference_exposure(catalog, stage)
+        budgets[camera] = noise_of_frame(exposure, catalog, job.psf_of(own), photometer)
     figure = noise_figure(budgets, title=photometer.label, unit=stage.unit)
-    _keep(figure, tree, f"{photometer.label}_noise_budget", show=show)
+    _keep(figure, stage.tree, f"{photometer.label}_noise_budget", show=show)
     tables = [table_of(camera, catalogs[camera], budget) for camera, budget in budgets.items()]
     return pd.concat(tables, ignore_index=True)
 

@@ -15,7 +15,7 @@ from opticam_dask.kernels.sky import without
 from opticam_dask.kernels.transform import apply
 from opticam_dask.photometers.noise_curve import noise_curve
 from opticam_dask.photometers.sky import SkyRequest, sky_of_frame
-from opticam_dask.types import XY, Exposure
+from opticam_dask.types import XY, Exposure, PsfModel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,7 +56,9 @@ def reference_exposure(catalog: CameraCatalog, stage: CatalogStage) -> Exposure:
     return exposure
 
 
-def noise_of_frame(exposure: Exposure, catalog: CameraCatalog, photometer: BasePhotometer) -> NoiseOfFrame:
+def noise_of_frame(
+    exposure: Exposure, catalog: CameraCatalog, psf: PsfModel, photometer: BasePhotometer
+) -> NoiseOfFrame:
     """Work out the noise budget of the sources of a camera's reference frame, as its light curves have it.
 
     Parameters
@@ -64,11 +66,13 @@ def noise_of_frame(exposure: Exposure, catalog: CameraCatalog, photometer: BaseP
     exposure : Exposure
         The frame.
     catalog : CameraCatalog
-        Sources, transforms and PSF.
+        Sources and transforms.
+    psf : PsfModel
+        PSF that the photometer works with in this frame.
     photometer : BasePhotometer
         What measures them.
     """
-    psf, xy = catalog.psf, _places(catalog)
+    xy = _places(catalog)
     image = without(as_pixels(exposure.image), catalog.hot)
     box = default_box_size(image.shape[1], psf.semimajor_sigma)
     sources = photometer.noise_terms(exposure, xy, psf, box_size=box, hot=catalog.hot)
@@ -82,11 +86,16 @@ def noise_of_frame(exposure: Exposure, catalog: CameraCatalog, photometer: BaseP
     return NoiseOfFrame(sources, curve, _sky_note(sky, exposure))
 
 
-def _places(catalog: CameraCatalog) -> XY:
-    """Places of the sources in the reference frame [pixel], by its own transform."""
+def is_reference(catalog: CameraCatalog) -> NDArray[np.bool_]:
+    """Which row of the alignment table is the reference frame's."""
     night, _, frame = catalog.reference_frame
     rows = catalog.alignment
-    affine = rows.loc[(rows["night"] == night) & (rows["frame"] == frame), list(AFFINE_COLUMNS)]
+    return np.asarray((rows["night"] == night) & (rows["frame"] == frame))
+
+
+def _places(catalog: CameraCatalog) -> XY:
+    """Places of the sources in the reference frame [pixel], by its own transform."""
+    affine = catalog.alignment.loc[is_reference(catalog), list(AFFINE_COLUMNS)]
     return apply(affine.to_numpy(np.float64).reshape(2, 3), catalog.xy)
 
 
