@@ -37,6 +37,7 @@ from opticam_dask.tables.light_curves import BlockSummary
 from opticam_dask.workspace import OutputTree, settings_of_results, versions
 
 if TYPE_CHECKING:
+    import xarray as xr
     from astropy.coordinates import SkyCoord
     from astropy.table import QTable
 
@@ -327,6 +328,22 @@ class Reducer:
         if export_csv:
             stage.export(run=self._run, say=self.say, measured=summaries)
         return pd.DataFrame(summaries, columns=list(BlockSummary.__dataclass_fields__))
+
+    def observation(self) -> xr.DataTree:
+        """Open the frames as lazy cubes, calibrated as they are read; see `open_observation`.
+
+        Returns
+        -------
+        xarray.DataTree
+            One node per camera. With ``remove_cosmic_rays`` whole frames are searched, which takes seconds
+            for one of 2048 x 2048 pixels.
+        """
+        from opticam_dask.io.cube import open_observation
+
+        night = open_observation(instrument=self.instrument, frames=self.frames, prepare=self._stage.prepared)
+        for node in night.children.values():
+            node["image"].attrs["units"] = self._stage.unit
+        return night
 
     def growth_curves(self, scales: Sequence[float] = SCALES) -> pd.DataFrame:
         """Measure how the light of each source grows with the aperture, and draw ``diag/growth_curves.pdf``.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from opticam_dask.errors import InputError
 from opticam_dask.instrument import OPTICAM_MX, Instrument
-from opticam_dask.io.blocks import split_blocks
+from opticam_dask.io.blocks import FrameBlock, split_blocks
 from opticam_dask.io.camera_stack import stack_cameras as stack_cameras
 from opticam_dask.lazy.frames import frame_array
 from opticam_dask.schema import DIMS, FRAME_COLUMNS
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
 
     from opticam_dask.io.frame_files import Source
+
+Prepare: TypeAlias = Callable[[list[FrameBlock]], Sequence[FrameBlock]]
 
 MJD_OF_UNIX_EPOCH = 40587.0
 _DAY_US = 86_400_000_000
@@ -35,6 +38,7 @@ def open_observation(
     target: SkyCoord | str | None = None,
     frames: pd.DataFrame | None = None,
     block_bytes: int | str | None = None,
+    prepare: Prepare | None = None,
 ) -> xr.DataTree:
     """Open the frames of a folder, a list of files or a pattern as lazy cubes, one per camera.
 
@@ -54,6 +58,9 @@ def open_observation(
         Frame index of an earlier scan, used instead of a scan.
     block_bytes : int or str, optional
         Pixels of a chunk at most, such as ``"64MiB"``; default: dask configuration ``opticam.block-bytes``.
+    prepare : callable, optional
+        Blocks of a camera in, blocks with other pixels out, such as calibrated ones; `Reducer.observation`
+        gives it.
 
     Returns
     -------
@@ -78,7 +85,7 @@ def open_observation(
     if good.empty:
         raise InputError(_nothing_accepted(table))
     nodes = {
-        str(camera): camera_dataset(rows, instrument, block_bytes=block_bytes)
+        str(camera): camera_dataset(rows, instrument, block_bytes=block_bytes, prepare=prepare)
         for camera, rows in good.groupby("camera", sort=True)
     }
     for camera, count in table.loc[table["status"] != "accepted", "camera"].value_counts().items():
@@ -93,7 +100,11 @@ def open_observation(
 
 
 def camera_dataset(
-    rows: pd.DataFrame, instrument: Instrument = OPTICAM_MX, *, block_bytes: int | str | None = None
+    rows: pd.DataFrame,
+    instrument: Instrument = OPTICAM_MX,
+    *,
+    block_bytes: int | str | None = None,
+    prepare: Prepare | None = None,
 ) -> xr.Dataset:
     """Dataset of one camera from its accepted rows of the frame index; see `open_observation`.
 
@@ -104,6 +115,7 @@ def camera_dataset(
     """
     rows = rows.sort_values(["night", "frame"], kind="stable")
     blocks = split_blocks(rows, block_bytes)
+    blocks = blocks if prepare is None else list(prepare(blocks))
     image = frame_array(blocks)
     along_time = {name: ("time", _values(rows[name]), _attributes(name)) for name in _ALONG_TIME}
     coords = {

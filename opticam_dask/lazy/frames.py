@@ -190,7 +190,10 @@ def _array(
 
 
 def _has_no_gaps(array: FrameArray) -> bool:
-    return len(array.sources) == 1 and all(source.present is None for source in array.sources[0])
+    """Whether the frames of an array can be taken from their files in any order, without gaps between."""
+    return len(array.sources) == 1 and all(
+        source.present is None and isinstance(source.block, FrameBlock) for source in array.sources[0]
+    )
 
 
 def _parts(index: NDArray[np.intp], chunks: Sequence[int]) -> list[NDArray[np.intp]]:

@@ -55,8 +55,11 @@ class CatalogStage:
 
     def blocks(self, camera: str, rows: pd.DataFrame | None = None) -> list[FrameBlock]:
         """Cut the frames of a camera, or some of them, into blocks that are calibrated when they are read."""
-        blocks = blocks_of(self.cameras()[camera] if rows is None else rows)
-        return cast("list[FrameBlock]", calibrated(blocks, self.calibrations.get(camera)))
+        return self.prepared(blocks_of(self.cameras()[camera] if rows is None else rows))
+
+    def prepared(self, blocks: list[FrameBlock]) -> list[FrameBlock]:
+        """Let blocks of one camera be calibrated when they are read."""
+        return cast("list[FrameBlock]", calibrated(blocks, self.calibrations.get(blocks[0].camera)))
 
     def cameras(self) -> dict[str, pd.DataFrame]:
         """Group the accepted frames by camera."""
