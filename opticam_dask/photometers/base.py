@@ -27,6 +27,7 @@ from opticam_dask.photometers.records import (
     empty_terms,
     fill_terms,
     flag_blends,
+    has_flux,
     on_frame,
     response_at,
 )
@@ -57,7 +58,6 @@ ProfileName = Literal["gaussian", "moffat"]
 
 MIN_SIGNAL_TO_NOISE = 3.0
 """A star must stand out by this much from the sky, through a filter matched to the PSF, to be found."""
-
 
 _SIGHT = 12.0
 """Pixels within this many standard deviations of a source can bear on it: profile, annulus, and room."""
@@ -123,6 +123,11 @@ class BasePhotometer(ABC):
     def footprint(self, psf: PsfModel) -> Ellipse:
         """Ellipse around a source in which a marked pixel counts [pixel]."""
         return self.reach(psf)
+
+    @property
+    def corrects_by_measurement(self) -> bool:
+        """Whether fluxes are to be multiplied by an aperture correction that a reduction measures."""
+        return bool(getattr(self, "aperture_correction", None) == "measured")
 
     def extent(self, psf: PsfModel) -> float:
         """Distance from a predicted place within which light may count as the source's [pixel]."""
@@ -292,12 +297,13 @@ class BasePhotometer(ABC):
         under, flags = sky.at(place)
         frame, psf = request.exposure, request.psf
         fluxes = self.extract(frame, place, psf, under)
-        good = np.isfinite(fluxes.flux) & ~lost
+        variances = self.noise.terms(fluxes, under, frame, response_at(frame, place))
+        good = has_flux(fluxes, under, variances) & ~lost
         flags = flags | fluxes.flags | np.where(lost, int(Flag.NOT_MATCHED), 0)
         flags |= marked_near(frame.marked, frame.marks, frame.image.shape, place, self.footprint(psf))
         flags |= np.where(~good & ((flags & int(NULL_FLUX_FLAGS)) == 0), int(Flag.FIT_FAILED), 0)
         flux = np.where(good, fluxes.flux, np.nan)
-        fill_terms(terms, rows, flux, self.noise.terms(fluxes, under, frame, response_at(frame, place)))
+        fill_terms(terms, rows, flux, variances)
         result["flux"][rows], result["flux_err"][rows] = flux, terms["total"][rows]
         result["bkg"][rows], result["bkg_err"][rows] = under.level, under.scatter
         result["x"][rows], result["y"][rows] = place.T

@@ -14,6 +14,8 @@ from opticam_dask.schema import MEASUREMENT, Flag
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from opticam_dask.kernels.noise import Fluxes
+    from opticam_dask.kernels.optimal import SourceSky
     from opticam_dask.kernels.stamps import Ellipse
     from opticam_dask.photometers.noise_budget import NoiseTerms
     from opticam_dask.types import XY, Exposure, Image
@@ -70,6 +72,12 @@ def fill_terms(
     variances[np.isnan(flux)] = np.nan
     columns = table.view(np.float64).reshape(len(table), -1)
     columns[rows, 0], columns[rows, 1:] = flux, np.sqrt(variances)
+
+
+def has_flux(fluxes: Fluxes, sky: SourceSky, terms: NoiseTerms) -> NDArray[np.bool_]:
+    """Whether a flux is one: finite, and not that of a dead readout, without light and without noise."""
+    dead = (sky.noise == 0) & (terms.total == 0)
+    return np.asarray(np.isfinite(fluxes.flux) & ~dead)
 
 
 def on_frame(xy: XY, shape: tuple[int, ...]) -> NDArray[np.bool_]:
