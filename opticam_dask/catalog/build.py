@@ -101,7 +101,7 @@ def build_catalog(
         partial = _follow_all(blocks, plan, run)
         noise, spread = spread_of(partial.rows)
         stack = clean_mean(partial.stack, plan.scale, noise=noise, spread=spread, sigma=reference.sigma)
-        psf = psf_model(reference, _gain(blocks), aperture_selector)
+        psf = psf_model(reference, _gain(blocks), aperture_selector, partial.rows)
         table = find_sources(
             stack,
             partial.stack.count,
@@ -110,6 +110,7 @@ def build_catalog(
             threshold=threshold,
             max_sources=config.max_catalog_sources,
             sigma=reference.sigma,
+            gain=_gain(blocks),
         )
     except CatalogError as error:
         raise CatalogError(f"camera {camera}: {error}") from error
