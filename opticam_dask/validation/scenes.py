@@ -56,7 +56,7 @@ def pull_scene(frames: int = 300, stars: int = 60, gain: float = 1.0, seed: int 
     values: dict[str, Any] = {
         "cameras": (CameraSetup(filter="g"),),
         "shape": (620, 701),
-        "margin_px": 40.0,
+        "margin_px": 64.0,
         "min_separation_px": 40.0,
         "semimajor_sigma": 4.0,
         "semiminor_sigma": 2.5,
