@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from opticam_dask.catalog.bright import ClearFrames, clear_frames, isolated_sources
 from opticam_dask.catalog.frame_psf import covariances_of, ellipses
-from opticam_dask.catalog.order import FrameOrder, in_order, select_frames, spread
 from opticam_dask.errors import CatalogError, FrameReadError
 from opticam_dask.kernels.background import as_pixels
 from opticam_dask.kernels.moffat import fit_moffat
@@ -19,20 +19,15 @@ from opticam_dask.kernels.sky import isolated_pixels, sky_of, without
 from opticam_dask.kernels.stamps import Ellipse, Stamps, stamp_batches
 from opticam_dask.kernels.transform import apply, inside
 from opticam_dask.lazy.chunks import map_blocks_of_frames
-from opticam_dask.schema import CLOUD_MAG
 from opticam_dask.types import XY, Exposure, PsfModel
 
 if TYPE_CHECKING:
     from opticam_dask.catalog.model import CameraCatalog
     from opticam_dask.io.blocks import FrameBlock
 
-N_FRAMES = 24
 N_STARS = 8
 _REACH = 8.0  # of a cut-out [sigma]: enough sky to tell the wings from it
-_CLEAR_OF_OTHERS = 10.0  # distance to a source of 1 % of the flux [sigma]
-_DISTURBING = 0.01
 _SATURATED = 0.9  # of the saturation level
-_AFFINE = ["a11", "a12", "a13", "a21", "a22", "a23"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,9 +37,7 @@ class _Fit:
     xy: XY
     start: Ellipse
     hot: NDArray[np.int64]
-    order: FrameOrder
-    position: NDArray[np.int64]
-    affine: NDArray[np.float64]
+    frames: ClearFrames
 
 
 def moffat_psf(
@@ -74,18 +67,11 @@ def moffat_psf(
     CatalogError
         If no frame has a star bright enough.
     """
-    blocks = in_order(blocks)
-    order = FrameOrder.of(blocks)
-    positions = np.concatenate([order.positions(block) for block in blocks])
-    table = catalog.alignment.sort_values(["night", "frame"], ignore_index=True)
-    clear = (table["status"] == "aligned").to_numpy() & ~(table["cloud"] >= CLOUD_MAG).to_numpy()
-    chosen = spread(positions[clear], N_FRAMES)
-    affine = table[_AFFINE].to_numpy(np.float64).reshape(-1, 2, 3)[np.searchsorted(positions, chosen)]
-    psf = catalog.psf
+    frames, psf = clear_frames(blocks, catalog), catalog.psf
     start = Ellipse(psf.semimajor_sigma, psf.semiminor_sigma, psf.orientation_rad)
-    plan = _Fit(_isolated(catalog), start, catalog.hot, order, chosen, affine)
-    tasks = map_blocks_of_frames(_fit_block, select_frames(blocks, order, chosen), plan)
-    parts = run(tasks, f"{catalog.camera}: fitting Moffat profiles") if len(chosen) else []
+    plan = _Fit(catalog.xy[isolated_sources(catalog)], start, catalog.hot, frames)
+    tasks = map_blocks_of_frames(_fit_block, frames.blocks, plan)
+    parts = run(tasks, f"{catalog.camera}: fitting Moffat profiles") if frames.blocks else []
     shapes = np.concatenate([np.empty((0, 4)), *parts])
     shapes = shapes[np.isfinite(shapes).all(axis=1)]
     if len(shapes) == 0:
@@ -103,24 +89,12 @@ def _median(shapes: NDArray[np.float64]) -> PsfModel:
     return PsfModel(major, minor, angle, beta=float(np.median(shapes[:, 3])))
 
 
-def _isolated(catalog: CameraCatalog) -> XY:
-    """Places of the brightest sources without a neighbour that would disturb; of all if none is."""
-    xy, flux = catalog.xy, np.asarray(catalog.table["psf_flux"], np.float64)
-    apart = np.hypot(*(xy[:, None] - xy[None]).transpose(2, 0, 1))
-    near = (apart < _CLEAR_OF_OTHERS * catalog.psf.semimajor_sigma) & (
-        flux[None] > _DISTURBING * flux[:, None]
-    )
-    np.fill_diagonal(near, False)
-    alone = ~near.any(axis=1)
-    return xy[alone] if alone.any() else xy
-
-
 def _fit_block(block: FrameBlock, plan: _Fit) -> NDArray[np.float64]:
     """Shape on each frame of a (small) block, rows (semimajor, semiminor, orientation [degree], beta)."""
-    where = np.searchsorted(plan.position, plan.order.positions(block))
+    affine = plan.frames.affine[plan.frames.index_of(block)]
     return np.array(
         [
-            _fit_frame(frame, plan.affine[where[i]], plan)
+            _fit_frame(frame, affine[i], plan)
             for i, frame in block.exposures()
             if not isinstance(frame, FrameReadError)
         ]

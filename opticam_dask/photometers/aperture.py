@@ -33,8 +33,10 @@ class AperturePhotometer(BasePhotometer):
         Angle of the semi-major axis [degrees], counter-clockwise from +x. Default: that of the PSF.
     forced, source_matching_tolerance, local_background_estimator, psf, noise
         See `BasePhotometer`.
-    aperture_correction : bool
-        Divide by the part of the PSF that the aperture holds, so that fluxes are total counts.
+    aperture_correction : bool or 'measured'
+        Divide by the part of the PSF that the aperture holds, so that fluxes are total counts. With
+        'measured' a `Reducer` multiplies by what bright stars have in an aperture of 4 FWHM over that, too,
+        which makes up for a PSF that is not quite the profile.
     scale : float
         Semi-axes in units of the PSF's FWHM; not together with ``semimajor_axis``.
     profile : {'gaussian', 'moffat'}
@@ -55,7 +57,7 @@ class AperturePhotometer(BasePhotometer):
         forced: bool = False,
         source_matching_tolerance: float = 5.0,
         local_background_estimator: Any = None,
-        aperture_correction: bool = True,
+        aperture_correction: bool | Literal["measured"] = True,
         scale: float = 1.0,
         psf: Literal["run", "frame"] = "run",
         noise: NoiseBudget = DEFAULT_NOISE,
@@ -69,7 +71,9 @@ class AperturePhotometer(BasePhotometer):
             raise InputError(f"scale is positive, and without a semimajor_axis; not {scale}")
         self.semimajor_axis, self.semiminor_axis = semimajor_axis, semiminor_axis
         self.orientation = orientation
-        self.aperture_correction = bool(aperture_correction)
+        if aperture_correction not in (True, False, "measured"):
+            raise InputError(f"aperture_correction is True, False or 'measured', not {aperture_correction!r}")
+        self.aperture_correction = aperture_correction
         self.scale = float(scale)
         self.profile: ProfileName = profile
 
@@ -85,7 +89,7 @@ class AperturePhotometer(BasePhotometer):
             sky,
             saturation=frame.saturation,
             beta=math.inf if psf.beta is None else psf.beta,
-            correct=self.aperture_correction,
+            correct=bool(self.aperture_correction),
             flat_variance=frame.flat_variance,
         )
 

@@ -144,7 +144,8 @@ class BasePhotometer(ABC):
         name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(self).__name__).lower().removesuffix("_photometer")
         forced = "forced_" if self.forced else ""
         sky = "" if self.local_background_estimator is None else "_annulus"
-        return f"{forced}{name}{sky}{self.variant()}{'_psf_frame' if self.psf == 'frame' else ''}"
+        frame = "_psf_frame" if self.psf == "frame" else ""
+        return f"{forced}{name}{sky}{self.variant()}{frame}{'_corrected' * self.corrects_by_measurement}"
 
     def settings(self) -> dict[str, Any]:
         """Everything that changes the numbers, fit for JSON, with name and digest of the estimator."""

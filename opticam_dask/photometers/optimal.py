@@ -43,6 +43,10 @@ class OptimalPhotometer(BasePhotometer):
         'variance' weighs pixels by profile over variance, which gives the smallest errors; 'profile' by the
         profile alone, for which a profile that is wrong changes all stars of a frame, bright and faint, by
         one factor.
+    aperture_correction : {'profile', 'measured'}
+        'profile' trusts the profile, whose sum is 1. With 'measured' a `Reducer` multiplies all fluxes of a
+        camera by what bright stars have in an aperture of 4 FWHM over their optimal fluxes: best with
+        ``weighting='profile'``, for which one factor serves stars of any brightness.
 
     Raises
     ------
@@ -62,11 +66,13 @@ class OptimalPhotometer(BasePhotometer):
         weighting: Weighting = "variance",
         psf: Literal["run", "frame"] = "run",
         noise: NoiseBudget = DEFAULT_NOISE,
+        aperture_correction: Literal["profile", "measured"] = "profile",
     ) -> None:
         super().__init__(forced, source_matching_tolerance, local_background_estimator, psf, noise)
         _check_choice("normalization", normalization, get_args(Normalization))
         _check_choice("profile", profile, get_args(ProfileName))
         _check_choice("weighting", weighting, get_args(Weighting))
+        _check_choice("aperture_correction", aperture_correction, ("profile", "measured"))
         if beta is not None and not (profile == "moffat" and 1.0 < beta < math.inf):
             raise InputError(f"beta is the exponent of profile='moffat', above 1; not {beta} of {profile!r}")
         if clip_radius is not None and not 0 < clip_radius < math.inf:
@@ -75,6 +81,7 @@ class OptimalPhotometer(BasePhotometer):
         self.profile: ProfileName = profile
         self.beta, self.clip_radius = beta, clip_radius
         self.weighting: Weighting = weighting
+        self.aperture_correction = aperture_correction
 
     def extract(self, frame: Exposure, xy: XY, psf: PsfModel, sky: SourceSky) -> Fluxes:
         """Flux, weight sums and flags of the sources at ``xy``, shape (n, 2), over the given sky."""

@@ -12,6 +12,7 @@ from opticam_dask.catalog.growth import growth_curves
 from opticam_dask.plotting.growth import growth_figure
 from opticam_dask.plotting.noise import noise_figure
 from opticam_dask.plotting.style import save_figure, show_in_notebook
+from opticam_dask.stages.corrections import corrections
 from opticam_dask.stages.noise import is_reference, noise_of_frame, reference_exposure, table_of
 from opticam_dask.stages.photometry import LightCurveSet
 from opticam_dask.stages.profiles import moffat_psfs
@@ -45,12 +46,18 @@ def noise(
 ) -> pd.DataFrame:
     """Noise budgets of all cameras' reference frames, drawn into ``diag/<label>_noise_budget.pdf``."""
     moffat = moffat_psfs(stage, catalogs, [photometer], run=run, say=say)
+    of_label = LightCurveSet(stage.tree, photometer)
+    jobs = {camera: of_label.job(catalog, moffat.get(camera)) for camera, catalog in catalogs.items()}
+    factors = {}
+    if photometer.corrects_by_measurement:
+        factors = corrections(of_label.folder, stage, catalogs, jobs, run=run, say=say)
     budgets = {}
     for camera, catalog in catalogs.items():
-        job = LightCurveSet(stage.tree, photometer).job(catalog, moffat.get(camera))
+        job = jobs[camera]
         own = frame_psfs(catalog.alignment, catalog.psf)[is_reference(catalog)][0]
         exposure = reference_exposure(catalog, stage)
-        budgets[camera] = noise_of_frame(exposure, catalog, job.psf_of(own), photometer)
+        budget = noise_of_frame(exposure, catalog, job.psf_of(own), photometer)
+        budgets[camera] = budget.scaled(factors.get(camera, 1.0))
     figure = noise_figure(budgets, title=photometer.label, unit=stage.unit)
     _keep(figure, stage.tree, f"{photometer.label}_noise_budget", show=show)
     tables = [table_of(camera, catalogs[camera], budget) for camera, budget in budgets.items()]

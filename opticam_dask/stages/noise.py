@@ -38,6 +38,14 @@ class NoiseOfFrame(NamedTuple):
     curve: NDArray[Any]
     note: str
 
+    def scaled(self, factor: float) -> NoiseOfFrame:
+        """Return the budget of ``factor`` times the fluxes."""
+        sources, curve = self.sources.copy(), self.curve.copy()
+        for table in (sources, curve):
+            for name in table.dtype.names or ():
+                table[name] *= factor
+        return NoiseOfFrame(sources, curve, self.note)
+
 
 def reference_exposure(catalog: CameraCatalog, stage: CatalogStage) -> Exposure:
     """Read, and calibrate, the reference frame of a camera.

@@ -19,6 +19,7 @@ from opticam_dask.photometers.estimator import check_estimator
 from opticam_dask.shipping import by_value
 from opticam_dask.stages.catalog import identity_of
 from opticam_dask.stages.coordinates import coordinates_in, to_file
+from opticam_dask.stages.corrections import corrections
 from opticam_dask.stages.export import export_tasks
 from opticam_dask.stages.profiles import moffat_psfs, wants_moffat
 from opticam_dask.tables.atomic import forget
@@ -120,6 +121,7 @@ class PhotometryStage:
             )
         self.sets = [LightCurveSet(self.catalog_stage.tree, p) for p in self.photometers]
         self.moffat: dict[str, PsfModel] = {}
+        self.corrected: dict[str, dict[str, float]] = {}
 
     def settings(self, photometer: BasePhotometer) -> dict[str, Any]:
         """Everything that changes the light curves of a photometer."""
@@ -138,6 +140,7 @@ class PhotometryStage:
         for each in self.sets:
             each.prepare(self.settings(each.photometer), overwrite=overwrite)
         self.moffat = moffat_psfs(self.catalog_stage, self.catalogs, self.photometers, run=run, say=say)
+        self._correct(run, say)
         tasks = [self._tasks(catalog, say) for catalog in self.catalogs.values()]
         named = ", ".join(each.label for each in self.sets)
         results: list[list[BlockSummary]] = run(join_tasks(tasks), f"photometry: {named}")
@@ -145,6 +148,18 @@ class PhotometryStage:
         for camera in self.catalogs:
             say(_tell(camera, [summary for summary in summaries if summary.key[1] == camera]))
         return summaries
+
+    def _correct(self, run: Run, say: Say) -> None:
+        """Measure the aperture corrections of the sets that want one."""
+        for each in self.sets:
+            if each.photometer.corrects_by_measurement:
+                jobs = {
+                    camera: each.job(catalog, self.moffat.get(camera))
+                    for camera, catalog in self.catalogs.items()
+                }
+                self.corrected[each.label] = corrections(
+                    each.folder, self.catalog_stage, self.catalogs, jobs, run=run, say=say
+                )
 
     def _check(self, photometer: BasePhotometer) -> None:
         if photometer.local_background_estimator is not None:
@@ -188,13 +203,18 @@ class PhotometryStage:
         return PhotometryPlan(
             xy=np.asarray(catalog.xy, np.float64),
             source=np.asarray(catalog.table["source"], np.int32),
+            blended=catalog.blended,
             background=background and by_value(background),
             box_size=default_box_size(catalog.stacked_image.shape[1], catalog.psf.semimajor_sigma),
             hot=catalog.hot,
-            jobs=tuple(each.job(catalog, self.moffat.get(catalog.camera)) for each in self.sets),
+            jobs=tuple(self._job(each, catalog) for each in self.sets),
             clock=self.clock(catalog),
             unit=self.catalog_stage.unit,
         )
+
+    def _job(self, each: LightCurveSet, catalog: CameraCatalog) -> PhotometryJob:
+        factor = self.corrected.get(each.label, {}).get(catalog.camera, 1.0)
+        return replace(each.job(catalog, self.moffat.get(catalog.camera)), correction=factor)
 
     def clock(self, catalog: CameraCatalog) -> SourceClock:
         """Clock of a camera's sources: their own light travel times, where their coordinates are known."""

@@ -101,6 +101,8 @@ class PhotometryJob:
         PSF of the camera from moments, as that of each frame is measured.
     psf_per_frame : bool
         Whether to measure each frame with its own PSF.
+    correction : float
+        Factor on fluxes and errors: the measured aperture correction, or 1.
     provenance : dict
         Goes into the metadata of the parts.
     """
@@ -112,6 +114,7 @@ class PhotometryJob:
     moments: PsfModel
     psf_per_frame: bool
     provenance: dict[str, str]
+    correction: float = 1.0
 
     def psf_of(self, shape: NDArray[np.float64]) -> PsfModel:
         """PSF of a frame whose own moments are ``shape``.
@@ -130,6 +133,7 @@ class PhotometryPlan:
 
     xy: XY
     source: NDArray[np.int32]
+    blended: NDArray[np.bool_]
     background: Any
     box_size: int
     hot: NDArray[np.int64]
@@ -218,6 +222,8 @@ def measure_block(block: AlignedBlock, plan: PhotometryPlan) -> list[BlockSummar
         for number, (job, photometer) in enumerate(zip(jobs, photometers, strict=True)):
             results[number, i] = _measure_frame(frame, block, i, plan, job.psf_of(block.psf[i]), photometer)
     for job, rows in zip(jobs, results, strict=True):
+        rows["flux"] *= job.correction
+        rows["flux_err"] *= job.correction
         write_part(_rows(block, plan, rows), job.root, block.frames.key, job.provenance)
     seconds = (time.perf_counter() - started) / max(len(jobs), 1)
     return [
@@ -253,7 +259,8 @@ def _measure_frame(
 def _rows(block: AlignedBlock, plan: PhotometryPlan, results: NDArray[Any]) -> pa.Table:
     """Light-curve rows of one photometer's measurements, shape (n_frames, n_source)."""
     frames, clock = block.frames, plan.clock
-    flags = results["flags"] | clock.flags(frames.meta["flags"] | block.flags)
+    blended = np.where(plan.blended, int(Flag.BLENDED), 0).astype(np.int32)
+    flags = results["flags"] | blended | clock.flags(frames.meta["flags"] | block.flags)
     times = clock.times(
         frames.meta, np.where(np.isfinite(results["y"]), results["y"], block.rows_at(plan.xy))
     )

@@ -12,7 +12,9 @@ import pytest
 
 import opticam_dask as opticam
 from opticam_dask.catalog import profile
+from opticam_dask.errors import CatalogError
 from opticam_dask.simulate import CameraSetup
+from opticam_dask.stages import corrections
 
 # wide: wings of a Moffat reach far into the default annulus
 SKY = opticam.DefaultLocalBackground(r_in_scale=9.0, r_out_scale=12.0)
@@ -77,6 +79,48 @@ def test_moffat_stars_keep_their_flux_with_the_fitted_profile(
     ratios(tmp_path / "out", data, moffat)
     ratios(tmp_path / "out", data, gaussian)
     assert part.read_bytes() == whole
+
+
+def test_a_measured_correction_makes_up_for_a_profile_that_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = night(tmp_path / "data", profile="moffat", moffat_beta=4.0, shape=(341, 363), margin_px=70.0)
+    options: dict[str, Any] = {"forced": True, "local_background_estimator": SKY}
+    optimal = {"weighting": "profile", **options}
+    corrected = [
+        opticam.OptimalPhotometer(aperture_correction="measured", **optimal),
+        opticam.AperturePhotometer(aperture_correction="measured", scale=0.8, **options),
+    ]
+    plain = [opticam.OptimalPhotometer(**optimal), opticam.AperturePhotometer(scale=0.8, **options)]
+    found = ratios(tmp_path / "out", data, [*corrected, *plain])
+    for right, wrong in zip(corrected, plain, strict=True):
+        assert right.label == f"{wrong.label}_corrected"
+        one, other = found[right.label], found[wrong.label]
+        assert other["ratio"].mean() < 0.96
+        assert one["ratio"].mean() == pytest.approx(1.0, abs=0.01)
+        kept = json.loads((tmp_path / f"out/lcs/{right.label}/aperture_correction.json").read_text())
+        factor, error = kept["1:g"]["factor"], kept["1:g"]["error"]
+        assert one["flux_x"].to_numpy() == pytest.approx(factor * other["flux_x"].to_numpy(), rel=1e-12)
+        assert one["flux_err"].to_numpy() == pytest.approx(factor * other["flux_err"].to_numpy(), rel=1e-12)
+        assert 0 < error < 0.003
+    part = next((tmp_path / f"out/lcs/{corrected[0].label}").rglob("part-*.parquet"))
+    whole = part.read_bytes()
+    part.unlink()
+    monkeypatch.setattr(corrections, "measure_correction", None)  # read back, not measured again
+    ratios(tmp_path / "out", data, corrected)
+    assert part.read_bytes() == whole
+    with opticam.Reducer(tmp_path / "out", data, verbose=False, show_plots=False, cluster="threads") as r:
+        budget = r.noise_budget(corrected[0])
+    rows = found[corrected[0].label]
+    assert np.isin(budget["flux"].to_numpy(), rows["flux_x"].to_numpy()).all()
+
+
+def test_no_star_for_a_correction_is_said(tmp_path: Path) -> None:
+    data = night(tmp_path / "data", flux_range=(600.0, 900.0), n_frames=5)
+    with opticam.Reducer(tmp_path / "out", data, verbose=False, show_plots=False, cluster="threads") as r:
+        r.create_catalogs()
+        with pytest.raises(CatalogError, match="use aperture_correction='profile'"):
+            r.photometry(opticam.AperturePhotometer(aperture_correction="measured", forced=True))
 
 
 def test_a_psf_per_frame_follows_the_seeing(tmp_path: Path) -> None:
