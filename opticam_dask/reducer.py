@@ -6,7 +6,6 @@ import sys
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from copy import copy
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -23,26 +22,25 @@ from opticam_dask.calibration import (
     calibrations_for,
 )
 from opticam_dask.catalog.build import AlignmentConfig, CameraCatalog
-from opticam_dask.catalog.growth import SCALES
 from opticam_dask.cluster import Runner, connect
-from opticam_dask.errors import CatalogError, InputError
+from opticam_dask.errors import InputError
+from opticam_dask.inspection import Inspection
 from opticam_dask.instrument import OPTICAM_MX, Instrument
 from opticam_dask.io.scan_report import scan_report
 from opticam_dask.observation import DataSource, header_mapper, index_observation, usable, without_barycentre
 from opticam_dask.photometers.base import BasePhotometer
 from opticam_dask.runner import place_of
-from opticam_dask.stages import CatalogStage, PhotometryStage, diagnostics
+from opticam_dask.stages import CatalogStage, PhotometryStage
 from opticam_dask.stages.coordinates import WcsOption, check_wcs
 from opticam_dask.tables.light_curves import BlockSummary
 from opticam_dask.workspace import OutputTree, settings_of_results, versions
 
 if TYPE_CHECKING:
-    import xarray as xr
     from astropy.coordinates import SkyCoord
     from astropy.table import QTable
 
 
-class Reducer:
+class Reducer(Inspection):
     """Reduce the frames of an observation: scan, catalogue, photometry.
 
     Parameters
@@ -328,83 +326,6 @@ class Reducer:
         if export_csv:
             stage.export(run=self._run, say=self.say, measured=summaries)
         return pd.DataFrame(summaries, columns=list(BlockSummary.__dataclass_fields__))
-
-    def observation(self) -> xr.DataTree:
-        """Open the frames as lazy cubes, calibrated as they are read; see `open_observation`.
-
-        Returns
-        -------
-        xarray.DataTree
-            One node per camera. With ``remove_cosmic_rays`` whole frames are searched, which takes seconds
-            for one of 2048 x 2048 pixels.
-        """
-        from opticam_dask.io.cube import open_observation
-
-        night = open_observation(instrument=self.instrument, frames=self.frames, prepare=self._stage.prepared)
-        for node in night.children.values():
-            node["image"].attrs["units"] = self._stage.unit
-        return night
-
-    def growth_curves(self, scales: Sequence[float] = SCALES) -> pd.DataFrame:
-        """Measure how the light of each source grows with the aperture, and draw ``diag/growth_curves.pdf``.
-
-        Parameters
-        ----------
-        scales : sequence of float
-            Semi-axes of the apertures in units of the PSF's FWHM, increasing.
-
-        Returns
-        -------
-        DataFrame
-            ``camera`` and the columns of `opticam_dask.catalog.growth.growth_curves`.
-
-        Raises
-        ------
-        CatalogError
-            If there are no catalogues yet.
-        """
-        return diagnostics.growth(self._tree, self._require_catalogs(), scales, show=self.show_plots)
-
-    def noise_budget(self, photometer: BasePhotometer) -> pd.DataFrame:
-        """Say where the errors come from in each camera's reference frame.
-
-        Draws ``diag/<label>_noise_budget.pdf``: the terms of the error against flux, and which is largest
-        where.
-
-        Parameters
-        ----------
-        photometer : BasePhotometer
-            What measures the sources; its `NoiseBudget` says which terms count.
-
-        Returns
-        -------
-        DataFrame
-            One row per ``camera`` and ``source``: ``flux``, its 1-sigma errors by cause, ``shot_err``,
-            ``sky_err``, ``level_err``, ``flat_err`` and ``scintillation_err``, and the whole, ``flux_err``;
-            NaN where there is no flux.
-
-        Raises
-        ------
-        CatalogError
-            If there are no catalogues yet.
-        """
-        catalogs, own = self._require_catalogs(), self._equipped(photometer)
-        return diagnostics.noise(
-            self._stage, catalogs, own, run=self._run, say=self.say, show=self.show_plots
-        )
-
-    def _equipped(self, photometer: BasePhotometer) -> BasePhotometer:
-        """Photometer whose noise budget knows the telescope."""
-        own = copy(photometer)
-        own.noise = photometer.noise.for_instrument(self.instrument)
-        return own
-
-    def _require_catalogs(self) -> dict[str, CameraCatalog]:
-        if not self._catalogs:
-            raise CatalogError(
-                f"{self.out_directory}: no catalogues of these frames yet; call create_catalogs() first"
-            )
-        return self._catalogs
 
     def close(self) -> None:
         """Stop the cluster this reducer started; results stay where they are."""

@@ -31,6 +31,7 @@ RANKS = {
     "cluster": 4,
     "stages": 5,
     "observation": 5,
+    "inspection": 6,
     "reducer": 6,
     "demo": 7,
     "validation": 7,
