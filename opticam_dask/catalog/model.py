@@ -106,7 +106,8 @@ class CameraCatalog:
     camera : str
         ``'<arm>:<filter>'``.
     table : QTable
-        Sources, brightest first, with ``source`` (ID from 1), ``x``, ``y`` [pixel] and the finder's columns.
+        Sources, brightest first, with ``source`` (ID from 1), ``x``, ``y`` [pixel], ``blended`` and the
+        finder's columns.
     psf : PsfModel
         PSF of the camera, fixed to the detector.
     stacked_image : ndarray, shape (ny, nx), float64 [adu]
@@ -133,12 +134,18 @@ class CameraCatalog:
         """Positions of the sources, shape (n, 2) [pixel]."""
         return np.column_stack([np.asarray(self.table[name], np.float64) for name in ("x", "y")])
 
+    @property
+    def blended(self) -> NDArray[np.bool_]:
+        """Whether the image of each source on the stack is that of more than one star, shape (n,)."""
+        return np.asarray(self.table["blended"], bool)
+
     def digest(self) -> str:
         """Short text that changes with whatever photometry takes from the catalogue."""
         numbers = self.alignment[list(_USED)].to_numpy(np.float64)
         psf = np.array([self.psf.semimajor_sigma, self.psf.semiminor_sigma, self.psf.orientation])
         content = b"".join(np.ascontiguousarray(a, np.float64).tobytes() for a in (self.xy, psf, numbers))
         content += " ".join(self.alignment["status"]).encode()
+        content += self.blended.tobytes()
         content += np.ascontiguousarray(self.hot, "<i8").tobytes()
         return f"{len(self.xy)} sources, {hashlib.sha256(content).hexdigest()[:16]}"
 

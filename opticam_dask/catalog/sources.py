@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from opticam_dask.catalog.blends import blended
 from opticam_dask.errors import CatalogError
 from opticam_dask.kernels.moments import measure_stars, positions
 from opticam_dask.kernels.sky import Sky, isolated_pixels
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _X_NAMES = ("x_centroid", "xcentroid")
 _Y_NAMES = ("y_centroid", "ycentroid")
-_ADDED = ("source", "x", "y", "psf_flux")
+_ADDED = ("source", "x", "y", "psf_flux", "blended")
 _GOOD_SNR = 20.0
 _PSF_REACH = 4.0  # of a star's stamp [sigma]
 
@@ -34,6 +35,7 @@ def find_sources(
     threshold: float,
     max_sources: int,
     sigma: float,
+    gain: float = 1.0,
 ) -> QTable:
     """Catalogue of a stack.
 
@@ -51,12 +53,14 @@ def find_sources(
         Brightest sources to keep.
     sigma : float
         Width of the PSF [pixel], for centring.
+    gain : float
+        Gain of the frames [electron / adu].
 
     Returns
     -------
     QTable
         ``source`` (ID from 1, brightest first), ``x``, ``y`` [pixel], ``psf_flux`` [adu], by which it is
-        ordered, then the finder's columns.
+        ordered, ``blended`` (whether its image is that of more than one star), then the finder's columns.
 
     Raises
     ------
@@ -76,7 +80,8 @@ def find_sources(
     xy = _centres(stars, xy, sigma)
     flux = psf_fluxes(image, xy, _common_shape(stars, sigma))
     order = np.lexsort((xy[:, 0], xy[:, 1], -flux))[:max_sources]
-    return _numbered(table[order], xy[order], flux[order])
+    blends = blended(stars, gain * float(count.max()))
+    return _numbered(table[order], [xy[order, 0], xy[order, 1], flux[order], blends[order]])
 
 
 def _flattened(
@@ -151,14 +156,15 @@ def psf_fluxes(image: NDArray[np.float64], xy: XY, shape: NDArray[np.float64]) -
     return fluxes
 
 
-def _numbered(table: QTable, xy: XY, flux: NDArray[np.float64]) -> QTable:
+def _numbered(table: QTable, columns: list[NDArray[Any]]) -> QTable:
     for name in ("label", *_ADDED):
         if name in table.colnames:
             table.remove_column(name)
-    table.add_columns([np.arange(1, len(table) + 1), xy[:, 0], xy[:, 1], flux], [0] * 4, list(_ADDED))
+    table.add_columns([np.arange(1, len(table) + 1), *columns], [0] * len(_ADDED), list(_ADDED))
     table["x"].info.description = "column [pixel]; pixel centres are integers"
     table["y"].info.description = "row [pixel]"
     table["psf_flux"].info.description = "total flux on one frame, one Gaussian shape for all [adu]"
+    table["blended"].info.description = "whether the image is that of more than one star"
     table.meta.clear()  # versions and the date would make equal catalogues differ
     return table
 

@@ -172,8 +172,8 @@ def _read_table(path: Path) -> Any:
     from astropy.table import QTable
 
     table = QTable.read(path, format="ascii.ecsv")
-    if not {"camera", "psf", "reference_frame"} <= set(table.meta):
-        raise ValueError("its header lacks the PSF")
+    if not {"camera", "psf", "reference_frame"} <= set(table.meta) or "blended" not in table.colnames:
+        raise ValueError("it lacks the PSF, or the column blended")
     return table
 
 

@@ -27,7 +27,8 @@ STARS: dict[str, tuple[float, float, float]] = {
     "bad": (66.3, 58.8, 18000.0),
     "hot": (132.7, 60.4, 17000.0),
     "one": (150.2, 135.4, 16000.0),
-    "other": (157.3, 135.9, 14000.0),
+    "other": (158.3, 135.9, 14000.0),
+    "pair": (104.3, 131.2, 16000.0),
     "crowded": (60.1, 128.3, 20000.0),
     **{
         f"crowd {n}": (
@@ -41,6 +42,8 @@ STARS: dict[str, tuple[float, float, float]] = {
 """Place in frame 0 and total counts of each star, named after what happens to it."""
 COMPANIONS = frozenset(star for star in STARS if star == "other" or star.startswith("crowd "))
 """Stars that only 1:g sees."""
+HIDDEN = (107.6, 133.3, 9000.0)
+"""Another, which the finder does not tell from ``pair``."""
 
 NAN, SATURATED, OCCULTED, CLOUDY, CONSTANT = 2, 3, 4, 5, 6
 UNREADABLE, SHIFTED, STRUCK, RINGED, MISSING, DOUBLED, LAST = 9, 10, 11, 12, 13, 14, 15
@@ -64,9 +67,9 @@ def pixel(star: str, frame: int, dx: int = 0, dy: int = 0) -> tuple[int, int]:
 
 def _sky(frame: int, seed: int, factor: dict[str, float], shift: float = 0.0) -> Any:
     image = np.full(SHAPE, SKY)
-    for star, (_, _, total) in STARS.items():
-        x, y = place(star, frame)
-        across, up = (_integrals(n, c) for n, c in ((SHAPE[1], x + shift), (SHAPE[0], y)))
+    for star, (x0, y0, total) in {**STARS, "hidden": HIDDEN}.items():
+        x, y = x0 + DRIFT[0] * frame + shift, y0 + DRIFT[1] * frame
+        across, up = _integrals(SHAPE[1], x), _integrals(SHAPE[0], y)
         image += factor.get(star, 1.0) * total * np.outer(up, across)
     return np.random.default_rng([frame, seed]).poisson(image).astype(np.float32)
 
@@ -77,7 +80,7 @@ def _integrals(n: int, centre: float) -> Any:
 
 def spoilt(frame: int) -> Any:
     """Pixels of a frame of 1:g."""
-    dimmed = dict.fromkeys(STARS, 10**-0.4) if frame == CLOUDY else {}
+    dimmed = dict.fromkeys({*STARS, "hidden"}, 10**-0.4) if frame == CLOUDY else {}
     gone = {"occulted": 0.0} if frame == OCCULTED else {}
     image = _sky(frame, 1, dimmed | gone, SHIFT if frame == SHIFTED else 0.0)
     image[pixel("hot", HOT_AT, dy=2)] += 20000.0
@@ -96,7 +99,7 @@ def spoilt(frame: int) -> Any:
 
 def clean(frame: int) -> Any:
     """Pixels of a frame of 2:r."""
-    return _sky(frame, 2, dict.fromkeys(COMPANIONS, 0.0))
+    return _sky(frame, 2, dict.fromkeys({*COMPANIONS, "hidden"}, 0.0))
 
 
 def _header(frame: int, **cards: Any) -> fits.Header:
