@@ -16,6 +16,7 @@ from opticam_dask.types import PsfModel
 def catalog(camera="1:g", seed=0):
     rng = np.random.default_rng(seed)
     table = QTable({"source": [1, 2], "x": rng.normal(50, 30, 2), "y": rng.normal(50, 30, 2)})
+    table["blended"] = [False, True]
     table["segment_flux"] = [1e5 / 3, np.nan]
     stack = rng.normal(0, 1, (13, 17)).astype(np.float32).astype(float)
     stack[2, 3] = np.nan
