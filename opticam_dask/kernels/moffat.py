@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-MAX_BETA = 30.0
-"""Larger exponents cannot be told from a Gaussian; a fit that ends here means one."""
+MAX_BETA = 300.0
+"""A fit that ends here means a Gaussian, within 0.1 % of the flux; at an exponent of 30 it would be 0.9 %."""
 
 _MIN_BETA, _START_BETA = 1.05, 3.0
 _ROUNDS = 3  # of centres and weights

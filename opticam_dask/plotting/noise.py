@@ -54,7 +54,7 @@ def plot_noise_budget(
     Returns
     -------
     Axes
-        The same Axes. Text in the panel says which term dominates where.
+        The same Axes. Text in the panel says which term dominates where, as far as all terms are known.
     """
     flux = curve["flux"]
     for name, (label, colour) in TERMS.items():
@@ -65,7 +65,8 @@ def plot_noise_budget(
     ax.plot(good["flux"], good["total"] / good["flux"], "o", mfc="none", mec="k", ms=5, label="sources")
     ax.set(xscale="log", yscale="log", xlabel=f"flux [{unit}]", ylabel="relative error", title=title)
     relative = curve["total"] / flux
-    ax.set_ylim(0.05 * np.nanmin(relative), 2.0 * np.nanmax(relative))
+    if np.isfinite(relative).any():  # scintillation without an airmass leaves no total
+        ax.set_ylim(0.05 * np.nanmin(relative), 2.0 * np.nanmax(relative))
     text = "\n".join([*dominant(curve, unit), *([note] if note else [])])
     ax.text(0.03, 0.03, text, transform=ax.transAxes, fontsize=8, va="bottom")
     ax.legend(loc="upper right", frameon=False, fontsize=8)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from opticam_dask.kernels.moffat import MAX_BETA, fit_moffat
+from opticam_dask.kernels.optimal import SourceSky, optimal_fluxes
 from opticam_dask.kernels.stamps import Ellipse, stamp_batches
 from opticam_dask.types import FWHM_PER_SIGMA, PsfModel
 
@@ -95,6 +96,17 @@ def test_one_bad_star_does_no_harm(what):
 def test_gaussian_stars_end_at_large_exponents():
     got = fit(noisy(frame(3.3, 2.5, 37.0, 300.0)))
     assert 10.0 < got.beta <= MAX_BETA + 1e-9
+
+
+def test_gaussian_stars_keep_their_flux():
+    """A profile that ends at too small an exponent has wings that Gaussian stars have not."""
+    image = noisy(frame(3.3, 2.5, 37.0, 3000.0)) - 100.0
+    got = fit(image + 100.0)
+    none = np.zeros(len(XY))
+    sky = SourceSky(none, none + np.sqrt(109.0), none, none + np.sqrt(109.0))
+    shape = Ellipse(got.semimajor_sigma, got.semiminor_sigma, np.radians(got.orientation))
+    found = optimal_fluxes(image, XY, shape, sky, gain=1.0, beta=got.beta)
+    assert np.mean(found.flux / FLUXES) == pytest.approx(1.0, abs=3e-3)
 
 
 def test_no_stars_no_shape():

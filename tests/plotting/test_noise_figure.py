@@ -60,3 +60,13 @@ def test_a_panel_has_a_line_for_each_term_that_counts() -> None:
     assert ax.texts[0].get_text().endswith("a note")
     (points,) = [line for line in ax.lines if line.get_marker() == "o"]
     assert len(points.get_xdata()) == len(measured) - 2
+
+
+def test_unknown_scintillation_leaves_the_other_terms() -> None:
+    """Without an airmass no total is known, and so no range to draw."""
+    unknown = Exposure(np.zeros((1, 1)), exposure_s=10.0)
+    curve = noise_curve(OptimalPhotometer(forced=True, noise=BUDGET), FLUX, PSF, SKY, unknown)
+    assert np.isnan(curve["total"]).all()
+    (ax,) = noise_figure({"1:g": (curve[::4], curve, "")}).axes
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels == ["shot noise of the star", "sky, read-out and dark", "sky level", "total", "sources"]
