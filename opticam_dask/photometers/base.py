@@ -244,7 +244,7 @@ class BasePhotometer(ABC):
             sky = sky_of_frame(self.local_background_estimator, request)
             place, lost = self._places(request, xy[rows], sky)
             self._fill(result, terms, rows, request, place, lost, sky)
-        flag_blends(result, self.reach(psf))
+        flag_blends(result, self.reach(psf), psf)
         return result, terms
 
     def _without_hot(

@@ -9,6 +9,8 @@ import numpy as np
 
 from opticam_dask.errors import InputError
 from opticam_dask.kernels.centroid import has_neighbour
+from opticam_dask.kernels.spill import spilt_upon
+from opticam_dask.photometers.sky import ellipse_of
 from opticam_dask.schema import MEASUREMENT, Flag
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from opticam_dask.kernels.optimal import SourceSky
     from opticam_dask.kernels.stamps import Ellipse
     from opticam_dask.photometers.noise_budget import NoiseTerms
-    from opticam_dask.types import XY, Exposure, Image
+    from opticam_dask.types import XY, Exposure, Image, PsfModel
 
 _ERRORS = ("source", "sky", "level", "flat", "scintillation", "total")
 NOISE_TERMS = np.dtype([(name, "f8") for name in ("flux", *_ERRORS)])
@@ -85,11 +87,13 @@ def on_frame(xy: XY, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return np.asarray(((xy >= -0.5) & (xy < np.array([shape[1], shape[0]]) - 0.5)).all(axis=1))
 
 
-def flag_blends(result: NDArray[np.void], reach: Ellipse) -> None:
-    """Flag the sources that have another within an ellipse around them."""
+def flag_blends(result: NDArray[np.void], reach: Ellipse, psf: PsfModel) -> None:
+    """Flag sources that have another within an ellipse, or get more light of another than their error."""
     places = np.column_stack([result["x"], result["y"]])
     near = has_neighbour(places, reach.semimajor, reach.semiminor, reach.orientation_rad)
-    result["flags"][near] |= int(Flag.BLENDED)
+    beta = math.inf if psf.beta is None else psf.beta
+    spilt = spilt_upon(places, result["flux"], result["flux_err"], ellipse_of(psf), beta)
+    result["flags"][near | spilt] |= int(Flag.BLENDED)
 
 
 def response_at(frame: Exposure, xy: XY) -> NDArray[np.float64] | float:

@@ -130,8 +130,8 @@ CASES: dict[Flag, tuple[Case, ...]] = {
         Case(rows(night.STRUCK, "ray") | rows(STEADY, "hot"), CALIBRATED, CALIBRATED_CLEAN),
     ),
     Flag.BLENDED: (
-        # a catalogue source that is two stars, and one with a neighbour in its wings
-        Case(rows(WRITTEN, ("pair", "one"))),
+        # a catalogue source that is two stars, and two that spill light upon each other
+        Case(rows(WRITTEN, ("pair", "one")) | rows(ALIGNED, "other")),
         # two catalogue sources in one aperture
         Case(
             rows(WRITTEN, ("pair", "one")) | rows(ALIGNED, "other"),
