@@ -48,7 +48,7 @@ FLAG_MEANINGS: dict[Flag, str] = {
     Flag.POINTING_BARYCENTRE: "BMJD uses the header's pointing, not the target's coordinates",
     Flag.FIT_FAILED: "the measurement, or the local background function, failed",
     Flag.COSMIC_RAY: "a cosmic ray lies in the aperture",
-    Flag.BLENDED: "another source lies within the aperture or adds to the flux, or the source is more than one star",
+    Flag.BLENDED: "another source lies in the aperture or adds to the flux, or this is more than one star",
     Flag.NO_BARYCENTRE: "no coordinates to barycentre with: BMJD is NaN",
     Flag.UNREADABLE: "the pixels of the frame could not be read",
     Flag.QUANTISED_TIME: "the time stamps of the camera are whole seconds",
