@@ -132,7 +132,7 @@ def test_a_saturated_pixel_known_to_be_bad_is_not_marked(night):
 
 
 def test_region_filter_bins_and_electrons_compose(night):
-    whole, _ = one_block(night)
+    whole, plain = one_block(night)
     region = ((3, 44), (5, 60))
     block, lines = one_block(
         night,
@@ -143,6 +143,7 @@ def test_region_filter_bins_and_electrons_compose(night):
     )
     assert block.shape == (20, 27)
     assert "the last 1 rows and 1 columns" in "".join(lines)
+    assert ["filtered" in "".join(told) for told in (plain, lines)] == [False, True]
     raw, binned = dict(whole.exposures())[0], dict(block.exposures())[0]
     cut = raw.image[3:44, 5:60] * np.float32(GAIN)
     bad = ~np.isfinite(cut)
