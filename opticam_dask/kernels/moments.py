@@ -9,6 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from opticam_dask.kernels.gaussian_weight import held, next_covariance, widen
 from opticam_dask.types import XY, Image
 
 STAR = np.dtype(
@@ -99,44 +100,28 @@ def _weighted_sums(image: Any, level: float, x: float, y: float, m: Any, sums: A
 
 
 @numba.njit(cache=True, nogil=True)
-def _next_covariance(c: Any, m: Any) -> None:
-    """Covariance of a Gaussian which, weighted by one of covariance ``m``, has covariance ``c``; into ``m``.
-
-    The exact answer is ``inv(inv(c) - inv(m))``; where noise makes that absurd the slower ``2 c`` serves,
-    which has the same fixed point.
-    """
-    dc, dm = c[0] * c[2] - c[1] * c[1], m[0] * m[2] - m[1] * m[1]
-    if dc <= 0.0:
-        m *= 0.5
-        return
-    a, b, d = c[2] / dc - m[2] / dm, -c[1] / dc + m[1] / dm, c[0] / dc - m[0] / dm
-    det = a * d - b * b
-    trace = m[0] + m[2]
-    if a > 0.0 and d > 0.0 and det > 0.0 and 0.25 * trace < (a + d) / det < 4.0 * trace:
-        m[0], m[1], m[2] = d / det, -b / det, a / det
-    else:
-        m[:] = 2.0 * c
-
-
-@numba.njit(cache=True, nogil=True)
 def _fit(image: Any, level: float, x0: int, y0: int, max_shift: float, m: Any, out: Any) -> bool:
-    """Adaptive moments; ``out`` = (x, y, flux, sum w^2, mxx, mxy, myy), ``m`` the first guess, and changed.
+    """Adaptive moments; ``m`` is the first guess, and changed.
+
+    ``out`` = (x, y, flux, sum w^2 for a weight that holds half of the flux, mxx, mxy, myy).
 
     The search starts from the place in ``out``, which stays within ``max_shift`` of the pixel (x0, y0).
     """
-    c, sums = np.empty(3), np.empty(8)
+    c, sums, weight = np.empty(3), np.empty(8), np.empty(3)
     x, y = out[0], out[1]
     for iteration in range(MAX_ITERATIONS):
-        if not _weighted_sums(image, level, x, y, m, sums) or not sums[0] > 0.0:
+        widen(m, weight)
+        if not _weighted_sums(image, level, x, y, weight, sums) or not sums[0] > 0.0:
             return False
         dx, dy = sums[1] / sums[0], sums[2] / sums[0]
         c[0] = sums[3] / sums[0] - dx * dx
         c[1] = sums[4] / sums[0] - dx * dy
         c[2] = sums[5] / sums[0] - dy * dy
         old0, old1, old2 = m[0], m[1], m[2]
-        _next_covariance(c, m)
-        # the weight halves the distance to a Gaussian's centre: twice the step lands on it
-        x, y = x + 2.0 * dx, y + 2.0 * dy
+        # a weight like the star halves the distance to its centre: twice the step lands on it
+        step = 1.0 + (m[0] + m[2]) / (weight[0] + weight[2])
+        next_covariance(c, weight, m)
+        x, y = x + step * dx, y + step * dy
         minor = m[0] * m[2] - m[1] * m[1]
         if not (abs(x - x0) <= max_shift and abs(y - y0) <= max_shift and minor > MIN_SIGMA**4):
             return False
@@ -146,7 +131,8 @@ def _fit(image: Any, level: float, x0: int, y0: int, max_shift: float, m: Any, o
         # a pixel at the rim of the weight may enter and leave for ever: then the small change is the answer
         loose = 1e-7 if iteration < MAX_ITERATIONS // 2 else 3e-3
         if change < loose * (m[0] + m[2]) and abs(dx) + abs(dy) < loose:
-            out[:] = (x, y, 2.0 * sums[0], sums[6], m[0], m[1], m[2])
+            part = held(m, weight)
+            out[:] = (x, y, sums[0] / part, sums[6] / (4.0 * part * part), m[0], m[1], m[2])
             return True
     return False
 

@@ -88,6 +88,25 @@ def test_bad_pixels_and_edges():
     assert not measure_stars(hot, np.array([[20, 20]]), sigma=1.5)["converged"].any()
 
 
+@pytest.mark.parametrize("sigma", [0.65, 0.75, 0.9])
+def test_stars_that_are_hardly_sampled(sigma):
+    rng = np.random.default_rng(8)
+    places = 20.0 + rng.uniform(-0.5, 0.5, (60, 2))
+    images = [100 + draw((41, 43), x, y, 5000, sigma, sigma, 0) for x, y in places]
+    images = [image + rng.normal(0.0, 10.0, image.shape) for image in images]
+    stars = np.concatenate(
+        [
+            measure_stars(image, np.array([[round(x), round(y)]]), sigma=1.5, level=100.0, noise=10.0)
+            for image, (x, y) in zip(images, places, strict=True)
+        ]
+    )
+    assert stars["converged"].all()
+    assert np.abs(positions(stars) - places).max() < 0.08
+    assert stars["flux"].mean() == pytest.approx(5000, rel=0.02)
+    sizes = covariances(stars)[:, [0, 2]]
+    assert sizes.mean() == pytest.approx(sigma**2, rel=0.04)
+
+
 def test_covariances_and_places_are_columns():
     star = np.zeros(2, STAR)
     star["mxx"], star["myy"], star["x"] = 4.0, 1.0, [7.0, 8.0]
