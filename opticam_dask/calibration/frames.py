@@ -129,8 +129,11 @@ def _scan(
 
 def _reject(records: pd.DataFrame, kind: Kind) -> None:
     """Leave out frames of another kind, and of another shape than most of their name and binning."""
-    other = (records["reason"] == "") & ~records["kind"].isin(["", "object", kind])
-    records.loc[other, "reason"] = "its header calls it a " + records.loc[other, "kind"]
+    # sky flats may be called objects, and some cameras call every frame one; but not where others are not
+    telling = kind != "flat" and (records["kind"] == kind).any()
+    other = (records["reason"] == "") & ~records["kind"].isin(["", kind, *([] if telling else ["object"])])
+    named = records.loc[other, "kind"].replace({"object": "science frame"})
+    records.loc[other, "reason"] = "its header calls it a " + named
     good = records[records["reason"] == ""]
     for (name, binning), rows in good.groupby(["name", "binning"]):
         counts = rows["shape"].value_counts()

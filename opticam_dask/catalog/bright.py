@@ -64,11 +64,16 @@ def clear_frames(blocks: Sequence[FrameBlock], catalog: CameraCatalog) -> ClearF
 
 def isolated_sources(catalog: CameraCatalog) -> NDArray[np.intp]:
     """Which sources, brightest first, have no neighbour that would disturb; all if none is alone."""
+    alone = is_isolated(catalog)
+    return np.flatnonzero(alone) if alone.any() else np.arange(len(alone))
+
+
+def is_isolated(catalog: CameraCatalog) -> NDArray[np.bool_]:
+    """Whether each source has no neighbour that would disturb."""
     xy, flux = catalog.xy, np.asarray(catalog.table["psf_flux"], np.float64)
     apart = np.hypot(*(xy[:, None] - xy[None]).transpose(2, 0, 1))
     near = (apart < _CLEAR_OF_OTHERS * catalog.psf.semimajor_sigma) & (
         flux[None] > _DISTURBING * flux[:, None]
     )
     np.fill_diagonal(near, False)
-    alone = ~near.any(axis=1)
-    return np.flatnonzero(alone) if alone.any() else np.arange(len(xy))
+    return np.asarray(~near.any(axis=1))

@@ -77,7 +77,9 @@ def photometers_from(options: dict[str, Any]) -> list[BasePhotometer]:
         "noise": NoiseBudget(scintillation=options["scintillation"]),
     }
     if options["photometer"] == "aperture":
-        return [AperturePhotometer(scale=scale, **common) for scale in options["scales"] or (1.0,)]
+        return [
+            AperturePhotometer(scale=scale, **common) for scale in dict.fromkeys(options["scales"] or (1.0,))
+        ]
     if options["scales"]:
         raise InputError("--scale needs --photometer aperture")
     return [OptimalPhotometer(**common)]

@@ -33,9 +33,14 @@ def wcs_of(option: WcsOption, camera: str) -> WcsSource | None:
 
 
 def check_wcs(option: WcsOption, cameras: list[str]) -> None:
-    """Raise InputError if a mapping names a camera that does not exist."""
+    """Raise InputError if a mapping names a camera that does not exist, or a WCS cannot be used."""
     from astropy.io.fits import Header
 
+    for camera in cameras:
+        given = wcs_of(option, camera)
+        found = None if given is None else sky_coordinates(given, np.empty((0, 2)))
+        if found is not None and not found.known:
+            raise InputError(f"wcs of {camera}: {found.reason}")
     if isinstance(option, Mapping) and not isinstance(option, Header):
         unknown = sorted(set(option) - set(cameras))
         if unknown:

@@ -117,7 +117,7 @@ class PhotometryStage:
             raise InputError(
                 "photometry needs at least one photometer"
                 if not labels
-                else f"two photometers share the label {', '.join(doubled)}: use another output directory"
+                else f"two photometers share the label {', '.join(doubled)}: measure one of them into another output directory"
             )
         self.sets = [LightCurveSet(self.catalog_stage.tree, p) for p in self.photometers]
         self.moffat: dict[str, PsfModel] = {}
@@ -137,6 +137,7 @@ class PhotometryStage:
         """Measure the blocks whose part is missing; each is read once for all photometers."""
         for each in self.sets:
             self._check(each.photometer)
+        self._warn(say)
         for each in self.sets:
             each.prepare(self.settings(each.photometer), overwrite=overwrite)
         self.moffat = moffat_psfs(self.catalog_stage, self.catalogs, self.photometers, run=run, say=say)
@@ -160,6 +161,17 @@ class PhotometryStage:
                 self.corrected[each.label] = corrections(
                     each.folder, self.catalog_stage, self.catalogs, jobs, run=run, say=say
                 )
+
+    def _warn(self, say: Say) -> None:
+        """Say where errors will be NaN for want of an airmass."""
+        if any(each.photometer.noise.scintillation for each in self.sets):
+            for camera, rows in self.catalog_stage.cameras().items():
+                unknown = int(rows["airmass"].isna().sum())
+                if unknown:
+                    say(
+                        f"warning: {camera}: {unknown} of {len(rows)} frames have no airmass, so scintillation "
+                        "is unknown and flux_err NaN there; give target="
+                    )
 
     def _check(self, photometer: BasePhotometer) -> None:
         if photometer.local_background_estimator is not None:

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from opticam_dask.catalog.bright import is_isolated
 from opticam_dask.catalog.profile import moffat_psf
 from opticam_dask.tables.atomic import write_text
 from opticam_dask.tables.digest import read_settings
@@ -53,6 +54,10 @@ def moffat_psfs(
                 f"{camera}: Moffat profile, beta {psf.beta:.2f}, FWHM {psf.fwhm:.3f} px, "
                 f"{psf.semimajor_sigma:.3f} x {psf.semiminor_sigma:.3f} px at {psf.orientation:.1f} deg"
             )
+            if not is_isolated(catalog).any():
+                say(
+                    f"warning: {camera}: no source stands alone; wings of neighbours widen the Moffat profile"
+                )
         found[camera] = PsfModel(**known[camera]["psf"])
     write_text(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
     return found

@@ -159,6 +159,17 @@ def test_a_master_lost_or_damaged_is_told(tmp_path):
         load_master(path)
 
 
+def test_science_frames_among_biases_are_left_out(tmp_path):
+    detector, lines = make_detector(), []
+    write_biases(tmp_path / "b", detector, 5)
+    rng = np.random.default_rng(0)
+    write(tmp_path / "b" / "sky.fits", detector.expose(rng, 5000, 1), "object", 1.0)
+    bias = BiasCorrector(tmp_path / "out", tmp_path / "b", instrument=CAMERA)
+    bias.build(say=lines.append)
+    assert any("sky.fits" in line and "calls it a science frame" in line for line in lines)
+    assert any(": 5 frames" in line for line in lines)
+
+
 def test_frames_of_other_shape_kind_and_unreadable_ones_are_left_out_with_a_line(tmp_path):
     detector, lines = make_detector(), []
     write_flats(tmp_path / "f", detector, LEVELS[:4])
