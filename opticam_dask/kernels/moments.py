@@ -31,6 +31,8 @@ covariance [pixel^2]; NaN in all of them where the fit did not converge."""
 MAX_ITERATIONS = 40
 MIN_SIGMA = 0.35
 """Narrower than any sampled star [pixel]: a single hot pixel shrinks to nothing."""
+NARROWEST = 0.62
+"""Least sigma of a star along its minor axis [pixel]: most cosmic rays are narrower."""
 _REACH = 3.5  # of the weight, in sigmas: exp(-6) of its peak
 _SKY_INNER = 4.5  # of the sky ring, in sigmas along the major axis: 4e-5 of a Gaussian's peak
 _SKY_INSIDE = 4.2  # a ring nearer than this holds light of the star: it is laid again, farther out
@@ -131,6 +133,8 @@ def _fit(image: Any, level: float, x0: int, y0: int, max_shift: float, m: Any, o
         # a pixel at the rim of the weight may enter and leave for ever: then the small change is the answer
         loose = 1e-7 if iteration < MAX_ITERATIONS // 2 else 3e-3
         if change < loose * (m[0] + m[2]) and abs(dx) + abs(dy) < loose:
+            if 0.5 * (m[0] + m[2]) - math.hypot(0.5 * (m[0] - m[2]), m[1]) < NARROWEST**2:
+                return False
             part = held(m, weight)
             out[:] = (x, y, sums[0] / part, sums[6] / (4.0 * part * part), m[0], m[1], m[2])
             return True
