@@ -113,11 +113,12 @@ class PhotometryStage:
     def __post_init__(self) -> None:
         labels = [photometer.label for photometer in self.photometers]
         doubled = sorted({label for label in labels if labels.count(label) > 1})
-        if doubled or not labels:
+        if not labels:
+            raise InputError("photometry needs at least one photometer")
+        if doubled:
             raise InputError(
-                "photometry needs at least one photometer"
-                if not labels
-                else f"two photometers share the label {', '.join(doubled)}: measure one of them into another output directory"
+                f"two photometers share the label {', '.join(doubled)}: "
+                "measure one of them into another output directory"
             )
         self.sets = [LightCurveSet(self.catalog_stage.tree, p) for p in self.photometers]
         self.moffat: dict[str, PsfModel] = {}
@@ -169,8 +170,8 @@ class PhotometryStage:
                 unknown = int(rows["airmass"].isna().sum())
                 if unknown:
                     say(
-                        f"warning: {camera}: {unknown} of {len(rows)} frames have no airmass, so scintillation "
-                        "is unknown and flux_err NaN there; give target="
+                        f"warning: {camera}: {unknown} of {len(rows)} frames have no airmass, so "
+                        "scintillation is unknown and flux_err NaN there; give target="
                     )
 
     def _check(self, photometer: BasePhotometer) -> None:
