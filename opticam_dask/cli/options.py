@@ -67,13 +67,8 @@ def cluster_options(function: F) -> F:
 
 
 def instrument_options(function: F) -> F:
-    """Add --instrument, --target, --wcs and --recursive."""
+    """Add --instrument, --target and --recursive."""
     function = click.option("--recursive", is_flag=True, help="Look into sub-folders too.")(function)
-    function = click.option(
-        "--wcs",
-        type=click.Path(exists=True, dir_okay=False),
-        help="FITS file whose WCS is that of the frames, for a BMJD of each source's own.",
-    )(function)
     function = click.option(
         "--target", metavar="'RA DEC'", help="Coordinates to barycentre with, such as '05:34:31.9 +22:00:52'."
     )(function)

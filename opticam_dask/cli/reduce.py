@@ -33,6 +33,11 @@ Examples:
     help="What aligns frames: shift, rotation and scale, or a shift alone (works with one star).",
 )
 @calibration_options
+@click.option(
+    "--wcs",
+    type=click.Path(exists=True, dir_okay=False),
+    help="FITS file whose WCS is that of the frames, for a BMJD of each source's own.",
+)
 @click.option("--csv/--no-csv", default=True, show_default=True, help="Write one CSV file per source too.")
 @click.option("--overwrite", is_flag=True, help="Replace results made with other settings.")
 @cluster_options
