@@ -37,16 +37,17 @@ def command(
     out: Path, source: int, camera: tuple[str, ...], label: str | None, csv: Path | None, plot: Path | None
 ) -> None:
     """Print, save or draw the light curve of one source over all nights in OUT."""
-    from opticam_dask.tables.store import cameras, find_dataset, light_curve
+    from opticam_dask.tables.store import cameras, find_dataset, flux_unit, light_curve
 
-    chosen = camera or tuple(cameras(find_dataset(out, label)))
+    root = find_dataset(out, label)
+    chosen = camera or tuple(cameras(root))
     curves = {name: light_curve(out, camera=name, source=source, label=label) for name in chosen}
     if csv:
         with _telling(csv):
             _concat(curves).to_csv(csv, index=False)
     if plot:
         with _telling(plot):
-            draw(curves, plot, f"source {source}")
+            draw(curves, plot, f"source {source}", flux_unit(root))
     if not csv and not plot:
         _concat(curves).to_csv(sys.stdout, index=False)
 
@@ -68,11 +69,11 @@ def _concat(curves: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(list(curves.values()), ignore_index=True)
 
 
-def draw(curves: dict[str, pd.DataFrame], path: Path, title: str) -> Path:
+def draw(curves: dict[str, pd.DataFrame], path: Path, title: str, unit: str) -> Path:
     """Draw light curves, a panel a camera, into a file."""
     from opticam_dask.plotting.light_curves import light_curve_figure
     from opticam_dask.plotting.style import save_figure
 
     if path.suffix.lower() not in {".png", ".pdf", ".svg"}:
         raise click.BadParameter(f"{path}: use .png, .pdf or .svg")
-    return save_figure(light_curve_figure(curves, title=title), path)
+    return save_figure(light_curve_figure(curves, title=title, unit=unit), path)

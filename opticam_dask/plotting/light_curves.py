@@ -26,6 +26,7 @@ def plot_light_curve(
     label: str = "",
     colour: str = "#0072B2",
     time: str = "BMJD",
+    unit: str = "adu",
 ) -> Axes:
     """Draw flux with its errors against time.
 
@@ -43,6 +44,8 @@ def plot_light_curve(
         Colour of the points.
     time : {'BMJD', 'MJD'}
         Column of the time axis.
+    unit : str
+        Unit of the flux.
 
     Returns
     -------
@@ -62,13 +65,13 @@ def plot_light_curve(
         label=label or None,
         rasterized=many,
     )
-    ax.set_ylabel("flux [adu]")
+    ax.set_ylabel(f"flux [{unit}]")
     if label:
         ax.legend(loc="upper right", frameon=False)
     return ax
 
 
-def light_curve_figure(curves: Mapping[str, pd.DataFrame], *, title: str = "") -> Figure:
+def light_curve_figure(curves: Mapping[str, pd.DataFrame], *, title: str = "", unit: str = "adu") -> Figure:
     """Figure of one source's light curves, a panel a camera over a common time axis.
 
     Parameters
@@ -77,13 +80,16 @@ def light_curve_figure(curves: Mapping[str, pd.DataFrame], *, title: str = "") -
         Light-curve rows by camera.
     title : str
         Title of the figure.
+    unit : str
+        Unit of the flux.
     """
     time = "BMJD" if all(np.isfinite(c["BMJD"]).any() for c in curves.values()) else "MJD"
     t_ref = _reference_time(curves, time)
     figure = new_figure(8, 1.2 + 1.7 * len(curves))
     axes = figure.subplots(len(curves), sharex=True, squeeze=False)[:, 0]
     for number, (ax, (camera, curve)) in enumerate(zip(axes, curves.items(), strict=True)):
-        plot_light_curve(curve, ax, t_ref=t_ref, label=camera, colour=band_colour(camera, number), time=time)
+        colour = band_colour(camera, number)
+        plot_light_curve(curve, ax, t_ref=t_ref, label=camera, colour=colour, time=time, unit=unit)
     system = "TDB, barycentric" if time == "BMJD" else "UTC"
     axes[-1].set_xlabel(f"time since {time} {t_ref:.6f} ({system}) [s]")
     if title:

@@ -161,6 +161,14 @@ def sources(root: str | Path, camera: str) -> list[int]:
     return sorted(found)
 
 
+def flux_unit(root: str | Path) -> str:
+    """Unit of the fluxes of a dataset, 'adu' or 'electron'."""
+    for path in sorted(Path(root).glob("night=*/camera=*/part-*.parquet")):
+        metadata = pq.read_schema(path).field("flux").metadata or {}
+        return metadata.get(b"unit", b"adu").decode()
+    return "adu"
+
+
 def provenance(root: str | Path) -> dict[str, str]:
     """Provenance stored in the first part; empty if the dataset has no part."""
     for path in sorted(Path(root).glob("night=*/camera=*/part-*.parquet")):
