@@ -162,11 +162,10 @@ def sources(root: str | Path, camera: str) -> list[int]:
 
 
 def flux_unit(root: str | Path) -> str:
-    """Unit of the fluxes of a dataset, 'adu' or 'electron'."""
-    for path in sorted(Path(root).glob("night=*/camera=*/part-*.parquet")):
-        metadata = pq.read_schema(path).field("flux").metadata or {}
-        return metadata.get(b"unit", b"adu").decode()
-    return "adu"
+    """Tell the unit of the fluxes of a dataset, 'adu' or 'electron'."""
+    part = next(Path(root).glob("night=*/camera=*/part-*.parquet"), None)
+    metadata = None if part is None else pq.read_schema(part).field("flux").metadata
+    return str((metadata or {}).get(b"unit", b"adu"), "utf-8")
 
 
 def provenance(root: str | Path) -> dict[str, str]:
