@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 GAP_IN_CADENCES = 1.5
@@ -101,11 +102,11 @@ def _dead_times(times: NDArray[np.float64], exposure: NDArray[np.float64]) -> ND
 
 
 def _running_median(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    from scipy.ndimage import median_filter
-
     if len(values) < _WINDOW:
         return np.full(len(values), np.median(values))
-    return np.asarray(median_filter(values, _WINDOW, mode="mirror"), dtype=float)
+    # not by scipy.ndimage, whose one-dimensional median crashed in some releases
+    mirrored = pd.Series(np.pad(values, _WINDOW // 2, mode="reflect"))
+    return mirrored.rolling(_WINDOW).median().to_numpy(float)[_WINDOW - 1 :]
 
 
 def _longest_ascending(values: list[float]) -> NDArray[np.bool_]:
