@@ -73,11 +73,6 @@ class SourceClock:
         return f"{known} sources with coordinates, {hashlib.sha256(content).hexdigest()[:16]}"
 
     @property
-    def is_of_frames(self) -> bool:
-        """Whether every source has the times of its frame."""
-        return self.shutter is None and not self.located.any()
-
-    @property
     def located(self) -> NDArray[np.bool_]:
         """Which sources have coordinates of their own, shape (n_sources,)."""
         return np.isfinite(self.ra) & np.isfinite(self.dec)

@@ -152,13 +152,12 @@ def test_frames_without_a_time_or_coordinates_stay_without():
 
 def test_a_clock_without_coordinates_or_rows_is_that_of_the_frames():
     clock = SourceClock.of_camera(OPTICAM_MX, "1:g", 512, "4x4", NOWHERE, NOWHERE)
-    assert clock.is_of_frames
+    assert not clock.located.any()
     meta = frames()
     for found, name in zip(clock.times(meta, np.zeros((5, 3))), ("MJD", "BMJD"), strict=True):
         assert (found == meta[name][:, None]).all()
     camera = CameraSpec(name="a", row_delay_s=ZYLA_S)
     other = SourceClock.of_camera(Instrument(cameras=(camera,)), "a:g", 512, "4x4", NOWHERE, NOWHERE)
-    assert not other.is_of_frames
     assert other.shutter.binning_rows == 4
     assert SourceClock.of_camera(GENERIC, "elsewhere:g", 5, "", NOWHERE, NOWHERE).shutter is None
 
