@@ -51,7 +51,7 @@ def compare(full, record) -> Callable[..., benchmark.Comparison]:
 
 @pytest.fixture(scope="session")
 def night(tmp_path_factory) -> Callable[..., list[str]]:
-    """Frames of one camera: ``night(n, shape, compression, **scene)`` simulates them and gives their paths."""
+    """Frames of one camera: ``night(n, shape, compression, **scene)`` gives the paths of simulated ones."""
     return partial(_night, tmp_path_factory.mktemp("nights"), {})
 
 
