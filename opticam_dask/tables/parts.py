@@ -1,7 +1,8 @@
 """One part of the light-curve dataset: its name, its bytes, and how it comes to disk.
 
 Layout: ``light_curves/night=2024-01-01/camera=1%3Ag/part-00000000-00000128.parquet``. A part holds the frames
-``start <= frame < stop`` of one night and camera, rows sorted by source and then frame.
+``start <= frame < stop`` of one night and camera, rows sorted by source and then frame. Parts of one night
+and camera do not overlap; `opticam_dask.tables.compact` makes one of many.
 
 ``night`` and ``camera`` stand in the folder names only, the classic hive layout. With the columns in the
 files as well, pandas and ``pyarrow.parquet.read_table`` refuse the folder: they take its value as a
@@ -17,14 +18,17 @@ dataset: polars refuses a folder that holds files with another ending, dotted or
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import quote, unquote
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from opticam_dask.schema import LIGHT_CURVES
 from opticam_dask.tables.atomic import replacing
@@ -36,17 +40,30 @@ PARTITIONS = ("night", "camera")
 STORED = pa.schema([field for field in LIGHT_CURVES if field.name not in PARTITIONS])
 """Columns inside a part; the others are in the names of its folders."""
 
-# One curve should touch a few pages of a part: small groups, which the statistics of the sorted column prune.
+# Readers skip row groups by their statistics, so a group holds whole sources: a few, or one with many frames.
 _ROWS_PER_GROUP = 8192
-_PAGE_BYTES = 16 * 1024
+_MOST_ROWS_PER_GROUP = 2**17
 _NAME = re.compile(r"part-(\d{8,})-(\d{8,})\.parquet")
+
+# Noise does not repeat: a dictionary of it costs time and space. Sign, exponent and the first digits of
+# neighbours are alike, though, and compress once the bytes of a column are sorted by their place.
+_REPEATED = ("filter", "source", "exposure", "flags")
+_ENCODING = {
+    field.name: "BYTE_STREAM_SPLIT" if pa.types.is_floating(field.type) else "DELTA_BINARY_PACKED"
+    for field in STORED
+    if field.name not in _REPEATED
+}
+
+
+def camera_folder(root: str | Path, night: str, camera: str) -> Path:
+    """Folder of the parts of one night and camera."""
+    return Path(root) / f"night={quote(night, safe='')}" / f"camera={quote(camera, safe='')}"
 
 
 def part_path(root: str | Path, key: PartKey) -> Path:
     """Path of a part from its key (night, camera, start, stop)."""
     night, camera, start, stop = key
-    folder = Path(root) / f"night={quote(night, safe='')}" / f"camera={quote(camera, safe='')}"
-    return folder / f"part-{start:08d}-{stop:08d}.parquet"
+    return camera_folder(root, night, camera) / f"part-{start:08d}-{stop:08d}.parquet"
 
 
 def part_key(path: Path) -> PartKey | None:
@@ -58,10 +75,35 @@ def part_key(path: Path) -> PartKey | None:
     return unquote(night[6:]), unquote(camera[7:]), int(name[1]), int(name[2])
 
 
+def camera_folders(root: str | Path) -> list[tuple[str, str]]:
+    """Night and camera of each folder of parts, sorted; empty if the dataset does not exist."""
+    return sorted(
+        (unquote(night), unquote(camera))
+        for night in _names(root, "night=")
+        for camera in _names(Path(root) / f"night={night}", "camera=")
+    )
+
+
+def parts_in(root: str | Path, night: str, camera: str) -> list[PartKey]:
+    """Keys of the parts of one night and camera on disk, in order of frames."""
+    names = (_NAME.fullmatch(name) for name in _listed(camera_folder(root, night, camera)))
+    return sorted((night, camera, int(name[1]), int(name[2])) for name in names if name)
+
+
 def existing_parts(root: str | Path) -> set[PartKey]:
     """Keys of the parts on disk; empty if the dataset does not exist."""
-    keys = (part_key(path) for path in Path(root).glob("night=*/camera=*/part-*.parquet"))
-    return {key for key in keys if key is not None}
+    return {key for folder in camera_folders(root) for key in parts_in(root, *folder)}
+
+
+def _names(folder: str | Path, prefix: str) -> Iterator[str]:
+    return (name.removeprefix(prefix) for name in _listed(folder) if name.startswith(prefix))
+
+
+def _listed(folder: str | Path) -> list[str]:
+    try:
+        return [path.name for path in Path(folder).iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def is_whole(path: Path) -> bool:
@@ -105,26 +147,49 @@ def write_part(
     metadata = {name: text for name, text in sorted((provenance or {}).items())}
     # units are those of the table: counts may be in adu or in electrons
     fields = [field.with_metadata(table.field(field.name).metadata or field.metadata) for field in STORED]
-    stored = pa.table(columns, schema=pa.schema(fields, metadata or None))
-    stored = stored.sort_by([("source", "ascending"), ("frame", "ascending")]).combine_chunks()
+    stored = in_order(pa.table(columns, schema=pa.schema(fields, metadata or None)))
     path, root = part_path(root, key), Path(root)
     with replacing(path, staging=root.parent) as temporary:
-        _write(stored, temporary)
+        write_rows(stored, temporary)
     return path
 
 
-def _write(table: pa.Table, path: Path) -> None:
-    order = pq.SortingColumn.from_ordering(table.schema, [("source", "ascending"), ("frame", "ascending")])
-    pq.write_table(
-        table,
+def in_order(rows: pa.Table) -> pa.Table:
+    """Sort rows by source, then frame; such as are in order, as a block's are, cost one look."""
+    source, frame = rows.column("source").to_numpy(), rows.column("frame").to_numpy()
+    before = (source[1:] < source[:-1]) | ((source[1:] == source[:-1]) & (frame[1:] < frame[:-1]))
+    if not before.any():
+        return rows.combine_chunks()
+    order = pa.array(np.lexsort((frame, source)))
+    # chunk by chunk look-ups are slow
+    return rows.combine_chunks().take(order)
+
+
+def write_rows(rows: pa.Table, path: Path) -> None:
+    """Write rows in order of source and frame as a parquet file; a row group holds whole sources."""
+    order = pq.SortingColumn.from_ordering(rows.schema, [("source", "ascending"), ("frame", "ascending")])
+    edges = _group_edges(rows.column("source").to_numpy())
+    with pq.ParquetWriter(
         path,
-        row_group_size=_ROWS_PER_GROUP,
-        data_page_size=_PAGE_BYTES,
+        rows.schema,
         compression="zstd",
+        use_dictionary=list(_REPEATED),
+        column_encoding=_ENCODING,
         write_statistics=True,
         write_page_index=True,
         sorting_columns=order,
-    )
+    ) as writer:
+        for start, stop in pairwise(edges):
+            writer.write_table(rows.slice(start, stop - start), row_group_size=_MOST_ROWS_PER_GROUP)
+
+
+def _group_edges(source: NDArray[np.int32]) -> list[int]:
+    """Rows at which row groups begin, and the end: between sources, as soon as a group is large enough."""
+    edges = [0]
+    for at in (np.flatnonzero(source[1:] != source[:-1]) + 1).tolist():
+        if at - edges[-1] >= _ROWS_PER_GROUP:
+            edges.append(at)
+    return [*edges, len(source)]
 
 
 def _check(table: pa.Table, key: PartKey) -> None:

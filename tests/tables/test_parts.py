@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from opticam_dask.errors import InputError
 from opticam_dask.schema import LIGHT_CURVE_COLUMNS, LIGHT_CURVES
+from opticam_dask.tables import parts
 from opticam_dask.tables.parts import existing_parts, part_key, part_path, write_part
 
 KEY = ("2024-01-01", "1:g", 0, 4)
@@ -81,11 +82,11 @@ def test_a_failed_write_leaves_the_old_part_and_no_other_file(tmp_path, monkeypa
     path = write_part(rows(), root, KEY)
     before = path.read_bytes()
 
-    def torn(table, where, **_):
+    def torn(table, where):
         where.write_bytes(b"PAR1 torn")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pq, "write_table", torn)
+    monkeypatch.setattr(parts, "write_rows", torn)
     with pytest.raises(OSError, match="No space left"):
         write_part(rows(sources=(7,)), root, KEY)
     assert path.read_bytes() == before
