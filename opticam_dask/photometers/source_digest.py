@@ -9,6 +9,7 @@ import pickle
 import sys
 import sysconfig
 import types
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -162,14 +163,26 @@ def _version(thing: Any) -> list[str]:
 @functools.cache
 def _package_version(package: str) -> str:
     """Version of a package in site-packages, or of this one; empty for modules of the user's own."""
-    from importlib.metadata import packages_distributions, version
+    from importlib.metadata import PackageNotFoundError, version
 
     places = tuple(sysconfig.get_path(name) for name in ("purelib", "platlib"))
     file = getattr(sys.modules.get(package), "__file__", None) or ""
     if package != __name__.partition(".")[0] and not file.startswith(places):
         return ""
-    names = packages_distributions().get(package, [])
-    return version(names[0]) if names else ""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        # a distribution by another name than its package's: all of them must be looked through
+        names = _distributions().get(package, [])
+        return version(names[0]) if names else ""
+
+
+@functools.cache
+def _distributions() -> Mapping[str, list[str]]:
+    """Distributions that each top-level package comes from."""
+    from importlib.metadata import packages_distributions
+
+    return packages_distributions()
 
 
 _KINDS: tuple[tuple[Any, Any], ...] = (
