@@ -20,7 +20,7 @@ _FIRST_CHUNK_BYTES = 1 << 13  # enough for a header
 _CHUNK_BYTES = 1 << 18
 _GZIP_TRAILER = 4
 _EXTENSION = b"XTENSION"
-_STREAM_ERRORS = (EOFError, OSError, ValueError, zlib.error, cast("type[Exception]", isal_zlib.error))
+STREAM_ERRORS = (EOFError, OSError, ValueError, zlib.error, cast("type[Exception]", isal_zlib.error))
 
 
 class ByteStream:
@@ -84,9 +84,9 @@ class ByteStream:
             return False
         here = self._raw.tell()  # where inflating goes on
         self._raw.seek(-_GZIP_TRAILER, os.SEEK_END)
-        claimed = int.from_bytes(self._raw.read(_GZIP_TRAILER), "little")
+        trailer = self._raw.read(_GZIP_TRAILER)
         self._raw.seek(here)
-        return low <= claimed + ((low - claimed + 2**32 - 1) // 2**32) * 2**32 <= high
+        return trailer_fits(trailer, low, high)
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Up to ``size`` bytes from ``offset`` on; fewer if the bytes end before."""
@@ -155,7 +155,7 @@ class ByteStream:
         try:
             while count < len(target) and (found := stream.readinto(target[count:])):
                 count += found
-        except _STREAM_ERRORS as error:
+        except STREAM_ERRORS as error:
             self.fault = (
                 f"damaged {self.wrapping} stream: {error}" if self.wrapping != "plain" else str(error)
             )
@@ -195,6 +195,12 @@ class _Inflater:
         chunk: bytes = self._raw.read(self._chunk_bytes)
         self._chunk_bytes = min(2 * self._chunk_bytes, _CHUNK_BYTES)
         return chunk
+
+
+def trailer_fits(trailer: bytes, low: int, high: int) -> bool:
+    """Whether the last four bytes of a gzip file can stand for a size between ``low`` and ``high`` [byte]."""
+    claimed = int.from_bytes(trailer, "little")
+    return low <= claimed + ((low - claimed + 2**32 - 1) // 2**32) * 2**32 <= high
 
 
 def _gzip_member() -> Any:
