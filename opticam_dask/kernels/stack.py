@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from opticam_dask.types import Affine, Image
 
 _HEADROOM_BITS = 62
+_STEEP = 0.05  # change of place along a row from which runs of neighbours are too short to pay
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +46,8 @@ class Stack:
     def merged(cls, parts: Sequence[Stack]) -> Stack:
         """One stack of all the frames of several."""
         first, *others = parts
+        if not others:
+            return first
         merged = cls(first.total.copy(), first.count.copy(), first.largest.copy())
         for other in others:
             _merge(merged.total, merged.count, merged.largest, other.total, other.count, other.largest)
@@ -61,22 +64,9 @@ def fixed_point_scale(limit: float, n_frames: int) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def _careful(image: Any, x0: int, y0: int, u: float, v: float) -> float:
-    """Bilinear value in which a pixel of no weight, bad or beyond the edge, has no part: 0 x NaN is NaN."""
-    value = 0.0
-    for dy in range(2):
-        for dx in range(2):
-            weight = (u if dx else 1.0 - u) * (v if dy else 1.0 - v)
-            if weight > 0.0:
-                value += weight * float(image[y0 + dy, x0 + dx])
-    return value
-
-
-@numba.njit(cache=True, nogil=True)
 def _merge(total: Any, count: Any, largest: Any, other: Any, number: Any, peaks: Any) -> None:
-    rows, columns = total.shape
-    for j in range(rows):
-        for i in range(columns):
+    for j in range(len(total)):
+        for i in range(len(total[j])):
             total[j, i] += other[j, i]
             count[j, i] += number[j, i]
             first, second = largest[0, j, i], peaks[0, j, i]
@@ -85,40 +75,135 @@ def _merge(total: Any, count: Any, largest: Any, other: Any, number: Any, peaks:
 
 
 @numba.njit(cache=True, nogil=True)
+def _span(a: float, b: float, last: float, low: int, stop: int) -> tuple[int, int]:
+    """Part of the columns i from ``low`` to ``stop`` for which ``a i + b`` is within 0 and ``last``."""
+    if a == 0.0:
+        return (low, stop) if 0.0 <= b <= last else (0, 0)
+    ends = -b / a, (last - b) / a
+    first, final = min(ends), max(ends)
+    low = max(low, math.ceil(min(max(first, -1.0), float(stop))))
+    return low, min(stop, math.floor(min(max(final, -1.0), float(stop))) + 1)
+
+
+@numba.njit(cache=True, nogil=True)
+def _until(slope: float, start: float, whole: float, i: int, stop: int) -> int:
+    """Column after ``i`` at which ``slope i + start`` leaves the interval from ``whole`` to the next."""
+    if slope == 0.0:
+        return stop
+    edge = (whole + (1.0 if slope > 0.0 else 0.0) - start) / slope
+    return min(stop, max(i + 1, math.ceil(min(edge, float(stop)))))
+
+
+@numba.njit(cache=True, nogil=True)
+def _blend(
+    p: Any, right: Any, below: Any, across: Any, ramp: Any, u: Any, du: Any, v: Any, dv: Any, out: Any
+) -> None:
+    """Bilinear values of one run of columns, its four corners as rows; in single precision throughout."""
+    for n in range(len(out)):
+        s, t = u + du * ramp[n], v + dv * ramp[n]
+        a, b = np.float32(p[n]), np.float32(below[n])
+        a += s * (np.float32(right[n]) - a)
+        b += s * (np.float32(across[n]) - b)
+        out[n] = a + t * (b - a)
+
+
+@numba.njit(cache=True, nogil=True)
+def _smooth_row(
+    image: Any, gx: float, bx: float, gy: float, by: float, low: int, stop: int, ramp: Any, out: Any
+) -> None:
+    """Row of the reference from runs of columns that are neighbours in the frame too.
+
+    The place in the frame is (i + gx i + bx, gy i + by). Corners of no weight are not looked at where a whole
+    run has none: 0 x NaN is NaN.
+    """
+    ny, nx = image.shape
+    i = low
+    while i < stop:
+        x, y = gx * i + bx, gy * i + by
+        c, r = math.floor(x), math.floor(y)
+        one = 0 if gx == 0.0 and x == c else 1
+        down = 0 if gy == 0.0 and y == r else 1
+        c, r = min(max(c, -i), nx - 1 - one - i), min(max(r, 0), ny - 1 - down)
+        end = min(stop, nx - one - c)
+        end = _until(gx, bx, float(c), i, _until(gy, by, float(r), i, end))
+        low, high = i + c, end + c
+        _blend(
+            image[r, low:high],
+            image[r, low + one : high + one],
+            image[r + down, low:high],
+            image[r + down, low + one : high + one],
+            ramp,
+            np.float32(x - c),
+            np.float32(gx),
+            np.float32(y - r),
+            np.float32(gy),
+            out[i:end],
+        )
+        i = end
+
+
+@numba.njit(cache=True, nogil=True)
+def _steep_row(
+    image: Any, ax: float, bx: float, ay: float, by: float, low: int, stop: int, out: Any
+) -> None:
+    """Row of the reference, pixel by pixel, where the frame is turned so far that no run would be long."""
+    ny, nx = image.shape
+    for i in range(low, stop):
+        x, y = ax * i + bx, ay * i + by
+        c, r = min(max(math.floor(x), 0), nx - 2), min(max(math.floor(y), 0), ny - 2)
+        u, v = np.float32(x - c), np.float32(y - r)
+        a, b = np.float32(image[r, c]), np.float32(image[r + 1, c])
+        a += u * (np.float32(image[r, c + 1]) - a)
+        b += u * (np.float32(image[r + 1, c + 1]) - b)
+        out[i] = a + v * (b - a)
+
+
+@numba.njit(cache=True, nogil=True)
+def _accumulate(
+    values: Any, level: Any, limit: Any, scale: float, total: Any, count: Any, first: Any, second: Any
+) -> None:
+    """Add a row. What is kept is float32, as the largest are: these can be taken out of the sum again."""
+    for n in range(len(values)):
+        value = values[n]
+        good = value == value
+        kept = min(max(value - level, -limit), limit) if good else np.float32(0.0)
+        total[n] += np.int64(np.float64(kept) * scale)
+        count[n] += np.int32(good)
+        high = kept if good else np.float32(-np.inf)
+        second[n] = max(second[n], min(first[n], high))
+        first[n] = max(first[n], high)
+
+
+@numba.njit(cache=True, nogil=True)
 def _add(
-    image: Any, level: float, a: Any, scale: float, limit: float, total: Any, count: Any, largest: Any
+    image: Any, level: Any, a: Any, scale: float, limit: Any, total: Any, count: Any, largest: Any
 ) -> None:
     ny, nx = image.shape
     rows, columns = total.shape
+    ramp, values = np.arange(columns).astype(np.float32), np.empty(columns, np.float32)
+    gx, gy = a[0, 0] - 1.0, a[1, 0]
+    steep = abs(gx) + abs(gy) > _STEEP
     for j in range(rows):
-        for i in range(columns):
-            x = a[0, 0] * i + a[0, 1] * j + a[0, 2]
-            y = a[1, 0] * i + a[1, 1] * j + a[1, 2]
-            if not (0.0 <= x <= nx - 1.0 and 0.0 <= y <= ny - 1.0):
-                continue
-            x0, y0 = int(x), int(y)
-            u, v = x - x0, y - y0
-            value = np.nan
-            if x0 < nx - 1 and y0 < ny - 1:
-                value = (
-                    (1.0 - u) * (1.0 - v) * image[y0, x0]
-                    + u * (1.0 - v) * image[y0, x0 + 1]
-                    + (1.0 - u) * v * image[y0 + 1, x0]
-                    + u * v * image[y0 + 1, x0 + 1]
-                )
-            if not np.isfinite(value) and (u == 0.0 or v == 0.0):
-                value = _careful(image, x0, y0, u, v)
-            if np.isfinite(value):
-                # float32, as the largest are kept: these can be taken out of the sum again to the last bit
-                kept = np.float32(min(max(value - level, -limit), limit))
-                total[j, i] += np.int64(np.rint(np.float64(kept) * scale))
-                count[j, i] += 1
-                if kept > largest[1, j, i]:
-                    if kept > largest[0, j, i]:
-                        largest[1, j, i] = largest[0, j, i]
-                        largest[0, j, i] = kept
-                    else:
-                        largest[1, j, i] = kept
+        bx, by = a[0, 1] * j + a[0, 2], a[1, 1] * j + a[1, 2]
+        low, stop = _span(a[0, 0], bx, nx - 1.0, 0, columns)
+        low, stop = _span(gy, by, ny - 1.0, low, stop)
+        if low >= stop:
+            continue
+        if steep:
+            _steep_row(image, a[0, 0], bx, gy, by, low, stop, values)
+        else:
+            _smooth_row(image, gx, bx, gy, by, low, stop, ramp, values)
+        part = slice(low, stop)
+        _accumulate(
+            values[part],
+            level,
+            limit,
+            scale,
+            total[j, part],
+            count[j, part],
+            largest[0, j, part],
+            largest[1, j, part],
+        )
 
 
 def add_frame(
@@ -145,9 +230,9 @@ def add_frame(
     scale, limit : float
         Fixed-point scale, see `fixed_point_scale`, and the largest value kept; the rest is clipped.
     """
-    affine = np.asarray(affine, np.float64)
+    affine = np.ascontiguousarray(affine, np.float64)
     into = stack.total, stack.count, stack.largest
-    _add(image, float(level), affine, float(scale), float(limit), *into)
+    _add(image, np.float32(level), affine, float(scale), np.float32(limit), *into)
 
 
 def fill_holes(image: NDArray[np.float64], fallback: float = 0.0) -> NDArray[np.float64]:
