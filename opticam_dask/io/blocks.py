@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from dask.utils import parse_bytes
 from numpy.typing import NDArray
 
-from opticam_dask import config
-from opticam_dask.errors import FrameReadError, InputError
+from opticam_dask.errors import FrameReadError
+from opticam_dask.io.block_sizes import frames_of_block, only_value
+from opticam_dask.io.buffers import frame_array
 from opticam_dask.io.indexing import AxisIndex, Key, axis_index, axis_indices, drop_axes
-from opticam_dask.io.readers import FrameFile
+from opticam_dask.io.near_sources import NearSources
+from opticam_dask.io.sources import FrameSource, OpenFiles
 from opticam_dask.schema import FRAME_META
 from opticam_dask.types import Exposure, Image
 
@@ -41,6 +42,9 @@ class FrameBlock:
         File of each frame.
     meta : ndarray of `opticam_dask.schema.FRAME_META`, shape (n,)
         Numbers of each frame; ``hdu`` and ``plane`` place it in its file.
+    near : NearSources, optional
+        Boxes of each frame that `frames` and `exposures` are to read: wherever a file can be read in part,
+        all other pixels are of no meaning then. By default whole frames are read, as they always are by `read`.
     """
 
     night: str
@@ -50,6 +54,7 @@ class FrameBlock:
     dtype: str
     paths: tuple[str, ...]
     meta: NDArray[Any]
+    near: NearSources | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -79,12 +84,22 @@ class FrameBlock:
         # Names and numbers of neighbouring frames are alike: packed, a million frames stay a few megabytes.
         names = zlib.compress("\0".join(self.paths).encode("utf-8", "surrogateescape"), 1)
         meta = zlib.compress(self.meta.tobytes(), 1)
-        return _unpacked, (self.night, self.camera, self.filter, self.shape, self.dtype, names, meta)
+        return _unpacked, (
+            self.night,
+            self.camera,
+            self.filter,
+            self.shape,
+            self.dtype,
+            names,
+            meta,
+            self.near,
+        )
 
     def select(self, index: Key) -> FrameBlock:
         """Block of some of the frames: an integer (one frame), a slice, integers or a boolean mask."""
         where = axis_index(index, len(self)).positions()
-        return replace(self, paths=tuple(self.paths[i] for i in where), meta=self.meta[where])
+        near = None if self.near is None else self.near.select(where)
+        return replace(self, paths=tuple(self.paths[i] for i in where), meta=self.meta[where], near=near)
 
     def read(self, key: Any = ()) -> Image:
         """Decode frames, or a part of each.
@@ -121,16 +136,10 @@ class FrameBlock:
         image : ndarray, shape (ny, nx) [adu], or FrameReadError
             The frame, in an array of its own, or why it cannot be read. Nothing is raised for a bad frame.
         """
-        rows, columns = axis_indices((), self.shape)
         with _Reader(self) as reader:
             for position in range(len(self)):
-                image = np.empty(self.shape, self.dtype)
-                try:
-                    reader.read_into(image, position, rows, columns)
-                except FrameReadError as error:
-                    yield position, error
-                else:
-                    yield position, image
+                # no name here for the array: memory that nobody holds is used again
+                yield position, reader.frame(position)
 
     def exposures(self) -> Iterator[tuple[int, Exposure | FrameReadError]]:
         """Decode one frame at a time, as `frames` does, each with what its header tells of the detector."""
@@ -154,13 +163,19 @@ class FrameBlock:
 
 
 def _unpacked(
-    night: str, camera: str, band: str, shape: tuple[int, int], dtype: str, names: bytes, meta: bytes
+    night: str,
+    camera: str,
+    band: str,
+    shape: tuple[int, int],
+    dtype: str,
+    names: bytes,
+    meta: bytes,
+    near: NearSources | None,
 ) -> FrameBlock:
     records = np.frombuffer(bytearray(zlib.decompress(meta)), FRAME_META)
     text = zlib.decompress(names).decode("utf-8", "surrogateescape")
-    return FrameBlock(
-        night, camera, band, shape, dtype, tuple(text.split("\0")) if len(records) else (), records
-    )
+    paths = tuple(text.split("\0")) if len(records) else ()
+    return FrameBlock(night, camera, band, shape, dtype, paths, records, near)
 
 
 class _Reader:
@@ -169,32 +184,43 @@ class _Reader:
     def __init__(self, block: FrameBlock) -> None:
         self._block = block
         self._places = block.meta[["hdu", "plane"]].tolist()
-        self._file: FrameFile | None = None
-        self._open = ExitStack()
+        self._files = OpenFiles()
 
     def __enter__(self) -> _Reader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._open.close()
+        self._files.close()
+
+    def frame(self, position: int) -> Image | FrameReadError:
+        """Decode the frame at ``position``, or what is wanted of it, into an array that nobody else holds."""
+        block, image = self._block, frame_array(self._block.shape, self._block.dtype)
+        try:
+            if block.near is None:
+                self.read_into(image, position, *axis_indices((), block.shape))
+            else:
+                self._read_near(image, position, block.near.boxes(position, block.shape))
+        except FrameReadError as error:
+            return error
+        return image
+
+    def _read_near(self, image: Image, position: int, boxes: NDArray[np.int64]) -> None:
+        hdu, plane = self._places[position]
+        file = self._files.of(self._block.paths[position])
+        check_shape(file, self._block.shape, hdu, plane)
+        for rows, columns in file.windows(hdu, plane, boxes):
+            self.read_into(image[rows.where, columns.where], position, rows, columns)
 
     def read_into(self, out: Image, position: int, rows: AxisIndex, columns: AxisIndex) -> None:
-        """Decode the frame at ``position`` into ``out``."""
+        """Decode the frame at ``position``, or a part of it, into ``out``."""
         hdu, plane = self._places[position]
         read_frame(
-            self._file_of(self._block.paths[position]), self._block.shape, out, hdu, plane, rows, columns
+            self._files.of(self._block.paths[position]), self._block.shape, out, hdu, plane, rows, columns
         )
-
-    def _file_of(self, path: str) -> FrameFile:
-        if self._file is None or self._file.path != path:
-            self._open.close()
-            self._file = None
-            self._file = self._open.enter_context(FrameFile(path))
-        return self._file
 
 
 def read_frame(
-    file: FrameFile,
+    file: FrameSource,
     shape: tuple[int, int],
     out: Image,
     hdu: int,
@@ -209,11 +235,16 @@ def read_frame(
     FrameReadError
         If the frame cannot be read, or has no longer the shape or type the frame index says.
     """
+    check_shape(file, shape, hdu, plane)
+    file.read_into(out, hdu, plane, rows, columns)
+
+
+def check_shape(file: FrameSource, shape: tuple[int, int], hdu: int, plane: int) -> None:
+    """Raise FrameReadError if a frame is not there, or has another shape than the frame index says."""
     found = file.describe(hdu, plane).shape[-2:]
     if found != tuple(shape):
         detail = f"expected {shape[0]}x{shape[1]} pixels, the file has {found[0]}x{found[1]}: scan again"
         raise FrameReadError(file.path, detail, hdu=hdu, plane=plane)
-    file.read_into(out, hdu, plane, rows, columns)
 
 
 def split_blocks(
@@ -245,7 +276,8 @@ def split_blocks(
         return []
     rows = frames.sort_values(["night", "frame"], kind="stable")
     whole = _whole_block(rows)
-    size = _block_length(whole, block_bytes, frames_per_block)
+    frame_bytes = math.prod(whole.shape) * np.dtype(whole.dtype).itemsize
+    size = frames_of_block(frame_bytes, block_bytes, frames_per_block)
     nights = rows["night"].to_numpy()
     edges = [0, *(np.flatnonzero(nights[1:] != nights[:-1]) + 1).tolist(), len(rows)]
     cuts = [
@@ -263,7 +295,7 @@ def split_blocks(
 
 def _whole_block(rows: pd.DataFrame) -> FrameBlock:
     """All rows as one block (its night is set when it is cut)."""
-    one = {name: _only(rows, name) for name in ("camera", "filter", "shape")}
+    one = {name: only_value(rows, name) for name in ("camera", "filter", "shape")}
     # A type that holds every frame's pixels: one frame of another type must not cost the camera.
     dtype = np.result_type(*rows["dtype"].unique()).name
     meta = np.empty(len(rows), FRAME_META)
@@ -271,27 +303,3 @@ def _whole_block(rows: pd.DataFrame) -> FrameBlock:
         meta[name] = rows[name].to_numpy()
     ny, nx = (int(length) for length in one["shape"].split("x"))
     return FrameBlock("", one["camera"], one["filter"], (ny, nx), dtype, tuple(rows["path"]), meta)
-
-
-def _only(rows: pd.DataFrame, name: str) -> str:
-    values = rows[name].unique()
-    if len(values) != 1:
-        raise InputError(f"a block needs frames of one {name}, not of {', '.join(sorted(map(str, values)))}")
-    return str(values[0])
-
-
-def _block_length(block: FrameBlock, block_bytes: int | str | None, frames_per_block: int | None) -> int:
-    if frames_per_block is None and block_bytes is None:
-        frames_per_block = config.frames_per_block()
-    if frames_per_block is not None:
-        if frames_per_block < 1:
-            raise InputError(f"frames_per_block must be at least 1, not {frames_per_block}")
-        return int(frames_per_block)
-    try:
-        available = config.block_bytes() if block_bytes is None else parse_bytes(block_bytes)
-    except ValueError as error:
-        raise InputError(f"block_bytes must be a size such as '64MiB', not {block_bytes!r}") from error
-    if available < 1:
-        raise InputError(f"block_bytes must be positive, not {available}")
-    frame_bytes = block.shape[0] * block.shape[1] * np.dtype(block.dtype).itemsize
-    return max(1, int(available // max(frame_bytes, 1)))

@@ -44,6 +44,11 @@ class AxisIndex:
         return int(self.where.min()), int(self.where.max()) + 1
 
     @property
+    def is_run(self) -> bool:
+        """Whether the positions follow one another."""
+        return isinstance(self.where, slice) and self.where.step == 1
+
+    @property
     def within(self) -> slice | NDArray[np.intp]:
         """The same positions, counted from the first of ``span``."""
         if isinstance(self.where, slice):
@@ -97,6 +102,17 @@ def axis_indices(key: Any, shape: Sequence[int]) -> tuple[AxisIndex, ...]:
         raise IndexError(f"{len(keys)} indices for {len(shape)} axes")
     keys += [ALL] * (len(shape) - len(keys))
     return tuple(axis_index(k, length) for k, length in zip(keys, shape, strict=True))
+
+
+def merged(spans: NDArray[np.int64], gap: int = 0) -> list[tuple[int, int]]:
+    """Sort half-open spans, shape (n, 2), and join those that overlap or are at most ``gap`` apart."""
+    joined: list[tuple[int, int]] = []
+    for start, stop in sorted(spans.tolist()):
+        if joined and start <= joined[-1][1] + gap:
+            joined[-1] = joined[-1][0], max(joined[-1][1], stop)
+        else:
+            joined.append((start, stop))
+    return joined
 
 
 def pick(array: NDArray[Any], rows: AxisIndex, columns: AxisIndex) -> NDArray[Any]:

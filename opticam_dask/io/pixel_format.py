@@ -60,6 +60,15 @@ class PixelFormat:
             return np.dtype(self._offset_integer)
         return np.dtype("float64" if self.bitpix > 16 else "float32")
 
+    @cached_property
+    def flip(self) -> int | None:
+        """Bits to flip in a stored number to have its physical value; None if that takes arithmetic."""
+        if self.dtype.itemsize != self.stored.itemsize or (self.blank is not None and self.bitpix > 0):
+            return None
+        if not self.is_scaled:
+            return 0
+        return 1 << (self.bitpix - 1) if self._offset_integer else None
+
     def decode(self, stored: NDArray[Any], out: NDArray[Any]) -> None:
         """Write the physical values of ``stored`` (in either byte order) into ``out`` (of type ``dtype``)."""
         if self.is_scaled and out.dtype.kind in "iu":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,17 @@ from numpy.typing import NDArray
 from opticam_dask.errors import FrameReadError
 from opticam_dask.io.byte_streams import ByteStream
 from opticam_dask.io.containers import HduHeader, shortage_text, walk
-from opticam_dask.io.indexing import ALL, AxisIndex, Key, axis_indices, drop_axes, pick
-from opticam_dask.io.pixel_format import PixelFormat
+from opticam_dask.io.indexing import ALL, AxisIndex, Key, axis_indices, drop_axes, merged, pick
+from opticam_dask.io.tiles import rice_tiles
+from opticam_dask.kernels.decode import to_native
 from opticam_dask.types import Image
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList
+
+
+_PIECE_BYTES = 2**19  # stays in the second-level cache between reading and decoding
+_BRIDGED_BYTES = 2**13  # a gap that takes no longer to read than to skip
 
 
 class FrameFile:
@@ -90,53 +95,113 @@ class FrameFile:
             If the pixels are missing or damaged, or have another type than ``out``.
         """
         header = self.describe(hdu, plane)
-        if header.pixels is None or not np.can_cast(header.dtype, out.dtype):
+        pixels = header.pixels
+        if pixels is None or not np.can_cast(header.dtype, out.dtype):
             raise self._error(
                 hdu, plane, f"expected pixels of type {out.dtype.name}, the file has {header.dtype}"
             )
-        if header.compressed:
-            stored = self._tiles(header, plane, *rows.span)
-        else:
-            stored = self._stored(header, header.pixels, plane, *rows.span)
+        if not out.size:
+            return
+        first, stop = rows.span
+        whole = rows.is_run and columns.is_run and columns.size == header.shape[-1]
+        if whole and pixels.flip is not None and header.dtype == out.dtype.name and out.flags.c_contiguous:
+            self._fill(header, plane, first, out.view(f"u{out.dtype.itemsize}"), pixels.flip)
+            return
+        words = np.empty((stop - first, header.shape[-1]), f"u{pixels.stored.itemsize}")
+        self._fill(header, plane, first, words, 0)
+        stored = pick(words.view(pixels.stored.newbyteorder("=")), rows, columns)
         same = out if header.dtype == out.dtype.name else np.empty(out.shape, header.dtype)
-        header.pixels.decode(pick(stored, rows, columns), same)
+        pixels.decode(stored, same)
         if same is not out:
             out[...] = same
 
-    def _stored(
-        self, header: HduHeader, pixels: PixelFormat, plane: int, first: int, stop: int
-    ) -> NDArray[Any]:
-        """Rows of one plane as they are in the file."""
+    def windows(self, hdu: int, plane: int, boxes: NDArray[np.int64]) -> list[tuple[AxisIndex, AxisIndex]]:
+        """Parts of a frame to read in order to have some boxes of it: rows of a plain file, all of another.
+
+        Parameters
+        ----------
+        hdu, plane : int
+            Place of the frame.
+        boxes : ndarray, shape (n, 4)
+            First row, row after the last, first column and column after the last of each; within the frame.
+
+        Raises
+        ------
+        FrameReadError
+            If the file has no such frame, or its size shows that pixels of it are missing: those that no box
+            wants count as well, so that a damaged frame is one however much of it is read.
+        """
+        header = self.describe(hdu, plane)
         ny, nx = header.shape[-2:]
-        row_bytes = nx * pixels.stored.itemsize
-        start = header.data_offset + (plane * ny + first) * row_bytes
-        buffer = np.empty((stop - first) * row_bytes, np.uint8)
-        found = self._stream.readinto_at(start, buffer.data)
+        columns = AxisIndex(slice(0, nx, 1), nx)
+        size = self._stream.size
+        if size is None or header.compressed:  # checksums and codes are verified only where all is read
+            return [(AxisIndex(slice(0, ny, 1), ny), columns)]
+        row_bytes = nx * (header.pixels.stored.itemsize if header.pixels else 0)
+        if header.data_offset + (plane + 1) * ny * row_bytes > size:
+            raise self._error(hdu, plane, shortage_text(header.data_bytes, size - header.data_offset))
+        gap = _BRIDGED_BYTES // max(row_bytes, 1)
+        return [
+            (AxisIndex(slice(first, stop, 1), stop - first), columns)
+            for first, stop in merged(boxes[:, :2], gap)
+        ]
+
+    def _fill(self, header: HduHeader, plane: int, first: int, words: NDArray[Any], flip: int) -> None:
+        """Put stored bits of rows into ``words``, shape (n_rows, nx), as native numbers with bits flipped."""
+        if header.compressed:
+            self._fill_from_tiles(header, plane, first, words, flip)
+        else:
+            self._fill_from_rows(header, plane, first, words, flip)
+
+    def _fill_from_rows(
+        self, header: HduHeader, plane: int, first: int, words: NDArray[Any], flip: int
+    ) -> None:
+        start = header.data_offset + (plane * header.shape[-2] + first) * words.shape[1] * words.itemsize
+        flat, found = words.reshape(-1), 0
+        while found < flat.nbytes:
+            piece = flat[found // words.itemsize :][: _PIECE_BYTES // words.itemsize]
+            count = self._stream.readinto_at(start + found, piece.view(np.uint8).data)
+            found += count
+            if count < piece.nbytes:
+                break
+            to_native(piece, flip)  # while they are in the processor's cache
         data_stop = header.data_offset + header.data_bytes
         if start + found == data_stop:
             self._stream.check_end(header.data_end - data_stop)
-        if found < buffer.size:
+        if found < flat.nbytes:
             held = self._stream.held(data_stop) - header.data_offset
             raise self._error(header.hdu, plane, shortage_text(header.data_bytes, held, self._stream.fault))
         if self._stream.fault:
             raise self._error(header.hdu, plane, self._stream.fault)
-        return buffer.view(pixels.stored).reshape(-1, nx)
 
-    def _tiles(self, header: HduHeader, plane: int, first: int, stop: int) -> NDArray[Any]:
-        """Rows of one plane of a tile-compressed image, inflated by astropy: only the tiles they touch."""
+    def _fill_from_tiles(
+        self, header: HduHeader, plane: int, first: int, words: NDArray[Any], flip: int
+    ) -> None:
+        """Rows of one plane of a tile-compressed image: only the tiles they touch."""
         if header.problem:
             raise self._error(header.hdu, plane, header.problem)
         need = header.data_offset + header.data_bytes
         if (reached := self._stream.reach(need)) < need:
             held = reached - header.data_offset
             raise self._error(header.hdu, plane, shortage_text(header.data_bytes, held, self._stream.fault))
-        place = np.unravel_index(plane, header.shape[:-2]) if len(header.shape) > 2 else ()
+        tiles = rice_tiles(header) if self._stream.size is not None else None
         try:
-            section = self._open_fits()[header.hdu].section
-            return cast("NDArray[Any]", section[(*map(int, place), slice(first, stop))])
+            if tiles and tiles.read_into(words, self._stream, plane, header.shape[-2], first, flip):
+                return
+            self._fill_by_astropy(header, plane, first, words, flip)
         except Exception as error:  # astropy's codecs raise what they meet: struct, zlib, their own
             detail = f"damaged tile-compressed data: {str(error).strip() or type(error).__name__}"
             raise self._error(header.hdu, plane, " ".join(detail.split())) from error
+
+    def _fill_by_astropy(
+        self, header: HduHeader, plane: int, first: int, words: NDArray[Any], flip: int
+    ) -> None:
+        place = np.unravel_index(plane, header.shape[:-2]) if len(header.shape) > 2 else ()
+        section = self._open_fits()[header.hdu].section
+        stored = section[(*map(int, place), slice(first, first + len(words)))]
+        kind = f"{stored.dtype.kind}{words.itemsize}"
+        native = np.ascontiguousarray(stored, kind).view(words.dtype)
+        np.bitwise_xor(native, words.dtype.type(flip), out=words)
 
     def _open_fits(self) -> HDUList:
         from astropy.io import fits
