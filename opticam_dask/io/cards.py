@@ -79,12 +79,24 @@ class Structure(dict[str, str]):
         return PixelFormat(bitpix, self.number("BSCALE", 1.0), self.number("BZERO", 0.0), blank)
 
 
+def is_end(cards: bytes, start: int) -> bool:
+    """Whether the card at ``start`` ends the header."""
+    return cards[start : start + 8].rstrip() == b"END"
+
+
+def structural_starts(raw: bytes) -> list[int]:
+    """Offsets of the cards that say how the data are laid out."""
+    return [
+        start
+        for start in range(0, len(raw), CARD)
+        if raw[start + 8 : start + 9] == b"=" and _STRUCTURAL.match(raw[start : start + 8])
+    ]
+
+
 def structure(raw: bytes) -> Structure:
     """Read the cards that say how the data are laid out; the first of a name counts."""
     found = Structure()
-    for start in range(0, len(raw), CARD):
-        if raw[start + 8 : start + 9] != b"=" or not _STRUCTURAL.match(raw[start : start + 8]):
-            continue
+    for start in structural_starts(raw):
         value = _VALUE.match(raw[start + 10 : start + CARD])
         text = b"" if value is None else (value[1] if value[1] is not None else value[2])
         found.setdefault(raw[start : start + 8].decode().rstrip(), text.decode("ascii", "replace").strip())

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import TYPE_CHECKING
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from opticam_dask.errors import FrameReadError
 from opticam_dask.io.byte_streams import ByteStream
-from opticam_dask.io.cards import CARD, StructureError, image_header, structure
+from opticam_dask.io.cards import CARD, StructureError, image_header, is_end, structure
 from opticam_dask.io.pixel_format import PixelFormat
+from opticam_dask.io.zarr_store.layout import split_path
 
 if TYPE_CHECKING:
     from astropy.io.fits import Header
@@ -60,12 +63,17 @@ class HduHeader:
     @property
     def dtype(self) -> str:
         """Native numpy type of the pixels after scaling; empty if there is no image."""
-        return self.pixels.dtype.name if self.pixels is not None and self.shape else ""
+        return _name(self.pixels.dtype) if self.pixels is not None and self.shape else ""
 
     @property
     def data_end(self) -> int:
         """Offset of the next header [byte]."""
         return self.data_offset + -(-self.data_bytes // BLOCK) * BLOCK
+
+
+@cache
+def _name(dtype: np.dtype[Any]) -> str:
+    return dtype.name
 
 
 def read_headers(path: str | os.PathLike[str]) -> list[HduHeader]:
@@ -76,7 +84,7 @@ def read_headers(path: str | os.PathLike[str]) -> list[HduHeader]:
     Parameters
     ----------
     path : str or Path
-        Plain, gzip or bzip2 FITS file; the content decides, not the name.
+        Plain, gzip or bzip2 FITS file; the content decides, not the name. Or a file that a store stands for.
 
     Returns
     -------
@@ -88,6 +96,10 @@ def read_headers(path: str | os.PathLike[str]) -> list[HduHeader]:
     FrameReadError
         If the file cannot be opened, is empty, is no FITS file, or its first header is damaged.
     """
+    if (place := split_path(os.fspath(path))) is not None:
+        from opticam_dask.io.zarr_store.headers import stored_headers
+
+        return stored_headers(*place)
     with ByteStream(path) as stream:
         return walk(stream)
 
@@ -121,7 +133,7 @@ def _first_header(stream: ByteStream) -> HduHeader:
     if raw is None:
         raise FrameReadError(stream.path, stream.fault or "truncated: the header has no END")
     try:
-        return _describe(0, raw, offset)
+        return describe(0, raw, offset)
     except (StructureError, ValueError) as error:
         raise FrameReadError(stream.path, f"damaged header: {error}") from error
 
@@ -135,7 +147,7 @@ def _next_header(stream: ByteStream, previous: HduHeader) -> HduHeader | None:
     if raw is None:
         return HduHeader(hdu, b"", (), start, 0, problem=stream.fault or "truncated: the header has no END")
     try:
-        return _describe(hdu, raw, offset)
+        return describe(hdu, raw, offset)
     except (StructureError, ValueError) as error:
         return HduHeader(hdu, raw, (), offset, 0, problem=f"damaged header: {error}")
 
@@ -145,7 +157,7 @@ def _cards(stream: ByteStream, offset: int, block: bytes) -> tuple[bytes | None,
     blocks: list[bytes] = []
     while len(blocks) < _MAX_HEADER_BLOCKS:
         for start in range(0, len(block) - 2, CARD):
-            if block[start : start + 8].rstrip() == b"END":
+            if is_end(block, start):
                 return b"".join(blocks) + block[:start], offset + (len(blocks) + 1) * BLOCK
         if len(block) < BLOCK:
             break
@@ -154,7 +166,14 @@ def _cards(stream: ByteStream, offset: int, block: bytes) -> tuple[bytes | None,
     return None, offset
 
 
-def _describe(hdu: int, raw: bytes, offset: int) -> HduHeader:
+def describe(hdu: int, raw: bytes, offset: int) -> HduHeader:
+    """Header-data unit of some cards, whose data begin at ``offset`` [byte].
+
+    Raises
+    ------
+    ValueError
+        If a card that says how the data are laid out is missing or unreadable.
+    """
     cards = structure(raw)
     axes = cards.axes("NAXIS")
     size = abs(cards.integer("BITPIX")) // 8 * cards.integer("GCOUNT", 1)

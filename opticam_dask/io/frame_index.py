@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from opticam_dask.errors import InputError
@@ -22,15 +23,16 @@ from opticam_dask.io.coordinates import as_target
 from opticam_dask.io.frame_files import Source, find_files
 from opticam_dask.io.frame_table import empty_frames, number_frames, planes_of
 from opticam_dask.io.headers import scan_headers
+from opticam_dask.io.zarr_store.layout import split_path
 from opticam_dask.schema import FRAMES
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
 
-Scanner: TypeAlias = Callable[[Sequence[str]], pd.DataFrame]
-MapHeaders: TypeAlias = Callable[[Scanner, Sequence[Sequence[str]]], Iterable[pd.DataFrame]]
+Scanner: TypeAlias = Callable[[Sequence[str]], pa.Table]
+MapHeaders: TypeAlias = Callable[[Scanner, Sequence[Sequence[str]]], Iterable[pa.Table]]
 
-FILES_PER_BATCH = 128
+FILES_PER_BATCH = 256
 _SCANNED_WITH = "scanned_with"
 
 logger = logging.getLogger(__name__)
@@ -109,9 +111,14 @@ def _unchanged(files: list[str], previous: pd.DataFrame | None, made_with: str) 
 
 
 def size_and_time(path: str) -> tuple[int, int] | None:
-    """Size [byte] and time of modification [ns] of a file; None if there is none."""
+    """Size [byte] and time of modification [ns] of a file, or of one in a store; None if there is none."""
     try:
-        status = Path(path).stat()
+        if (place := split_path(path)) is not None:
+            from opticam_dask.io.zarr_store.headers import stored_file
+
+            kept = stored_file(*place)
+            return kept.size, kept.mtime_ns
+        status = os.stat(path)
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns
@@ -127,15 +134,16 @@ def _read(
     if not batches:
         return None
     results = map_headers(partial(scan_headers, instrument=instrument), batches)
-    return pd.concat(list(_counted(results, len(files), progress)), ignore_index=True)
+    records: pd.DataFrame = pa.concat_tables(_counted(results, len(files), progress)).to_pandas()
+    return records
 
 
 def _counted(
-    results: Iterable[pd.DataFrame], total: int, progress: Callable[[int, int], None] | None
-) -> Iterator[pd.DataFrame]:
+    results: Iterable[pa.Table], total: int, progress: Callable[[int, int], None] | None
+) -> Iterator[pa.Table]:
     done = 0
     for result in results:
-        done += result["path"].nunique()
+        done += pc.count_distinct(result["path"]).as_py()
         if progress is not None:
             progress(done, total)
         yield result

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from opticam_dask.io.card_layout import CardLayout
+from opticam_dask.io.cards import CARD
 from opticam_dask.io.containers import HduHeader
 
-_CARD = 80
 _VALUE = re.compile(r" *(?:'((?:[^']|'')*)'|([^/]*?)) *(?:/|\Z)")
 _INTEGER = re.compile(r"[+-]?\d+\Z")
 _FLOAT = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[EDed][+-]?\d+)?\Z")
@@ -20,15 +21,19 @@ class HeaderCards:
     ----------
     hdu : HduHeader
         The HDU. Long keywords and texts over several cards are left to astropy.
+    layout : CardLayout, optional
+        Where its cards are, if that is known.
     """
 
-    def __init__(self, hdu: HduHeader) -> None:
+    def __init__(self, hdu: HduHeader, layout: CardLayout | None = None) -> None:
         self._hdu = hdu
-        self._text = hdu.raw.decode("ascii", "replace")
-        self._start: dict[str, int] = {}
-        for start in range(0, len(self._text), _CARD):
-            if self._text[start + 8 : start + 9] == "=":
-                self._start.setdefault(self._text[start : start + 8].rstrip(), start)
+        self.raw = hdu.raw
+        self.layout = CardLayout(hdu.raw) if layout is None else layout
+        self._start = self.layout.starts
+        self.consulted: set[int] = set()
+        """Offsets of the cards whose values were asked for."""
+        self.read_whole = False
+        """Whether a value was asked for that may depend on any card."""
 
     def __contains__(self, keyword: str) -> bool:
         return keyword in self._start
@@ -52,9 +57,13 @@ class HeaderCards:
 
     def _match(self, keyword: str) -> re.Match[str] | None:
         start = self._start.get(keyword)
-        return None if start is None else _VALUE.match(self._text[start + 10 : start + _CARD])
+        if start is None:
+            return None
+        self.consulted.add(start)
+        return _VALUE.match(self.raw[start + 10 : start + CARD].decode("ascii", "replace"))
 
     def _from_astropy(self, keyword: str) -> str | int | float | None:
+        self.read_whole = True
         value = self._hdu.header.get(keyword)
         return value if isinstance(value, str | int | float) else None
 

@@ -7,9 +7,20 @@ from opticam_dask.io.header_view import HeaderView
 
 def header_notes(view: HeaderView) -> list[str]:
     """List notes on one header, worded alike for like frames so that they can be counted."""
-    notes = [_unsigned(view), _placeholders(view), _blank(view), _same_everywhere(view), _airmass(view)]
-    notes += [_no_wcs(view)]
+    lasting = lasting_notes(view)
+    notes = in_order(lasting, placeholder_note(view), blank_note(view), airmass_note(view))
     return [note for note in notes if note]
+
+
+def lasting_notes(view: HeaderView) -> tuple[str, str, str]:
+    """Tell of cards that seldom change from frame to frame; a note is empty if there is nothing to tell."""
+    return _unsigned(view), _same_everywhere(view), _no_wcs(view)
+
+
+def in_order(lasting: tuple[str, str, str], placeholders: str, blank: str, airmass: str) -> tuple[str, ...]:
+    """All notes on a header in the order in which they are told."""
+    unsigned, same_everywhere, no_wcs = lasting
+    return unsigned, placeholders, blank, same_everywhere, airmass, no_wcs
 
 
 def _unsigned(view: HeaderView) -> str:
@@ -19,7 +30,8 @@ def _unsigned(view: HeaderView) -> str:
     return ""
 
 
-def _placeholders(view: HeaderView) -> str:
+def placeholder_note(view: HeaderView) -> str:
+    """Values of the header that mean nothing."""
     met = []
     for keyword in view.instrument.placeholders:
         value = view.raw(keyword)
@@ -28,7 +40,8 @@ def _placeholders(view: HeaderView) -> str:
     return f"placeholders, not used: {', '.join(met)}" if met else ""
 
 
-def _blank(view: HeaderView) -> str:
+def blank_note(view: HeaderView) -> str:
+    """Time stamp that ends in a blank."""
     for role in ("gps", "time"):
         for keyword in view.instrument.keywords_of(role):
             if view.ends_blank(keyword):
@@ -46,7 +59,8 @@ def _same_everywhere(view: HeaderView) -> str:
     return f"{found} does not tell the cameras apart: camera from the {instrument.camera_from}"
 
 
-def _airmass(view: HeaderView) -> str:
+def airmass_note(view: HeaderView) -> str:
+    """Airmass of the header that is not used."""
     keyword = next(
         (k for k in (*view.instrument.keywords_of("airmass"), "AIRMASS") if view.raw(k) is not None), ""
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from opticam_dask.errors import HeaderError
 from opticam_dask.instrument import Instrument, Value
+from opticam_dask.io.card_layout import CardLayouts
 from opticam_dask.io.containers import HduHeader
 from opticam_dask.io.header_cards import HeaderCards
 
@@ -35,11 +36,28 @@ class HeaderView:
         The HDU, and the file's first one, which may be the same.
     instrument : Instrument
         What the keywords are called, and which values mean nothing.
+    known : CardLayouts, optional
+        Layouts of headers read before.
     """
 
-    def __init__(self, hdu: HduHeader, first: HduHeader, instrument: Instrument) -> None:
-        self.cards = tuple(HeaderCards(part) for part in ((hdu, first) if hdu.hdu != first.hdu else (hdu,)))
+    def __init__(
+        self, hdu: HduHeader, first: HduHeader, instrument: Instrument, known: CardLayouts | None = None
+    ) -> None:
+        parts = (hdu, first) if hdu.hdu != first.hdu else (hdu,)
+        self.cards = tuple([HeaderCards(part, known.of(part.raw) if known else None) for part in parts])
+        self.layouts = tuple([cards.layout for cards in self.cards])
         self.instrument = instrument
+
+    def forget_consulted(self) -> None:
+        """Note anew which cards are looked at."""
+        for cards in self.cards:
+            cards.consulted, cards.read_whole = set(), False
+
+    def consulted(self) -> tuple[frozenset[int], ...] | None:
+        """Offsets of the cards looked at, per header; None if the result may depend on any card."""
+        if any(cards.read_whole for cards in self.cards):
+            return None
+        return tuple(frozenset(cards.consulted) for cards in self.cards)
 
     def raw(self, keyword: str) -> Value | None:
         """Value of a keyword as it stands, text without blanks at the ends; None if absent or undefined."""

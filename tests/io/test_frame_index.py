@@ -13,12 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 
-import opticam_dask.io.headers as headers_module
 from opticam_dask.errors import InputError
 from opticam_dask.instrument import GENERIC, OPTICAM_MX, CameraSpec, Instrument
 from opticam_dask.io.frame_files import find_files, is_fits_name
 from opticam_dask.io.frame_index import accepted, read_frames, scan, write_frames
-from opticam_dask.io.headers import scan_headers
+from opticam_dask.io.headers import RECORDS, HeaderScanner, scan_headers
 from opticam_dask.schema import FRAMES, Flag
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
@@ -239,11 +238,11 @@ def test_names_of_fits_files(name):
 def opened(monkeypatch):
     paths = []
 
-    def counting(path, read=headers_module.read_headers):
+    def counting(scanner, path, read=HeaderScanner.file_records):
         paths.append(Path(path).name)
-        return read(path)
+        return read(scanner, path)
 
-    monkeypatch.setattr(headers_module, "read_headers", counting)
+    monkeypatch.setattr(HeaderScanner, "file_records", counting)
     return paths
 
 
@@ -448,9 +447,11 @@ def test_headers_may_be_read_elsewhere_in_any_order(tmp_path, monkeypatch):
 
 def test_records_of_a_batch_are_plain(tmp_path):
     records = scan_headers([str(write(tmp_path / "a.fits")), str(tmp_path / "none.fits")], OPTICAM_MX)
-    assert len(records) == 2
-    assert records["reason"].tolist()[0] == ""
-    assert "none.fits" not in records["reason"].tolist()[1]
+    assert records.schema == RECORDS
+    reasons = records["reason"].to_pylist()
+    assert reasons[0] == ""
+    assert len(reasons) == 2
+    assert "none.fits" not in reasons[1]
 
 
 def test_the_real_frame():
