@@ -22,6 +22,8 @@ DEFAULTS: dict[str, Any] = {
     "retries": 2,
     # Sources in one task of the CSV export: bounds its memory.
     "export-csv-group": 50,
+    # Parts of one night and camera from which they are merged when all are there; 0 leaves them as they are.
+    "compact-from": 16,
     # How long a scheduler is waited for [s].
     "connect-timeout": 30.0,
 }
@@ -58,6 +60,11 @@ def retries() -> int:
 def export_csv_group() -> int:
     """Get the number of sources in one task of the CSV export."""
     return int(_get("export-csv-group"))
+
+
+def compact_from() -> int:
+    """Get the number of parts of a night and camera from which they are merged; 0 for never."""
+    return int(_get("compact-from"))
 
 
 def connect_timeout() -> float:

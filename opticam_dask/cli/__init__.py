@@ -16,6 +16,7 @@ COMMANDS = {
     "scan": "scan",
     "reduce": "reduce",
     "light-curve": "light_curve",
+    "compact": "compact",
     "pull-test": "pull_test",
 }
 

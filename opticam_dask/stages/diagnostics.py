@@ -13,8 +13,8 @@ from opticam_dask.plotting.growth import growth_figure
 from opticam_dask.plotting.noise import noise_figure
 from opticam_dask.plotting.style import save_figure, show_in_notebook
 from opticam_dask.stages.corrections import corrections
+from opticam_dask.stages.light_curve_set import LightCurveSet
 from opticam_dask.stages.noise import is_reference, noise_of_frame, reference_exposure, table_of
-from opticam_dask.stages.photometry import LightCurveSet
 from opticam_dask.stages.profiles import moffat_psfs
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,85 +20,26 @@ from opticam_dask.stages.catalog import identity_of
 from opticam_dask.stages.coordinates import coordinates_in, to_file
 from opticam_dask.stages.corrections import corrections
 from opticam_dask.stages.export import export_tasks
-from opticam_dask.stages.profiles import moffat_psfs, wants_moffat
-from opticam_dask.tables.atomic import forget
-from opticam_dask.tables.digest import made_with, record
+from opticam_dask.stages.light_curve_set import LightCurveSet
+from opticam_dask.stages.profiles import moffat_psfs
+from opticam_dask.tables.coverage import lacking
 from opticam_dask.tables.light_curves import (
     AlignedBlock,
     BlockSummary,
-    PhotometryJob,
     PhotometryPlan,
     align_blocks,
     measure_block,
 )
-from opticam_dask.tables.parts import existing_parts, is_whole, part_path
 from opticam_dask.tables.source_times import SourceClock
-from opticam_dask.workspace import versions
 
 if TYPE_CHECKING:
     from opticam_dask.catalog.model import CameraCatalog
     from opticam_dask.io.blocks import FrameBlock
     from opticam_dask.photometers.base import BasePhotometer
     from opticam_dask.stages.catalog import CatalogStage, Run, Say
+    from opticam_dask.tables.light_curves import PhotometryJob
+    from opticam_dask.tables.parts import PartKey
     from opticam_dask.types import PsfModel
-    from opticam_dask.workspace import OutputTree
-
-
-@dataclass
-class LightCurveSet:
-    """Light curves of one photometer on disk."""
-
-    tree: OutputTree
-    photometer: BasePhotometer
-
-    @property
-    def label(self) -> str:
-        """Name of this set of light curves."""
-        return self.photometer.label
-
-    @property
-    def folder(self) -> Path:
-        """Folder of the label."""
-        return self.tree.lcs / self.label
-
-    @property
-    def root(self) -> Path:
-        """Folder of the parquet dataset."""
-        return self.tree.light_curves(self.label)
-
-    def prepare(self, settings: dict[str, Any], *, overwrite: bool) -> None:
-        """Forget results made with other settings, or refuse to."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        recorded = self.folder / "settings.json"
-        if not made_with(recorded, settings, overwrite=overwrite):
-            forget(self.folder, first=recorded)
-            record(recorded, settings)
-
-    def missing(self, blocks: list[FrameBlock], camera: str, say: Say) -> set[tuple[Any, ...]]:
-        """Keys of blocks without a whole part; damaged parts and those of another division are removed."""
-        wanted = {block.key for block in blocks}
-        have = {key for key in existing_parts(self.root) if key[1] == camera}
-        for stale in have - wanted:
-            part_path(self.root, stale).unlink()
-        damaged = {key for key in have & wanted if not is_whole(part_path(self.root, key))}
-        for key in damaged:
-            part_path(self.root, key).unlink()
-        if damaged:
-            first = part_path(self.root, min(damaged))
-            say(f"{camera}: parts damaged on disk, made again: {len(damaged)} (the first is {first})")
-        return wanted - (have - damaged)
-
-    def job(self, catalog: CameraCatalog, moffat: PsfModel | None) -> PhotometryJob:
-        """Describe what measures this set in the frames of a camera."""
-        return PhotometryJob(
-            label=self.label,
-            root=self.root.resolve(),
-            photometer=by_value(self.photometer),
-            psf=moffat if moffat is not None and wants_moffat(self.photometer) else catalog.psf,
-            moments=catalog.psf,
-            psf_per_frame=self.photometer.psf == "frame",
-            provenance={**versions(), "label": self.label},
-        )
 
 
 @dataclass
@@ -149,6 +89,8 @@ class PhotometryStage:
         summaries = [summary for block in results for summary in block]
         for camera in self.catalogs:
             say(_tell(camera, [summary for summary in summaries if summary.key[1] == camera]))
+        for each in self.sets:
+            each.compact(run=run, say=say)
         return summaries
 
     def _correct(self, run: Run, say: Say) -> None:
@@ -181,17 +123,19 @@ class PhotometryStage:
     def _tasks(self, catalog: CameraCatalog, say: Say) -> Any:
         """Lay out one task for each block of a camera that lacks a part of some set."""
         blocks = self.catalog_stage.blocks(catalog.camera)
-        missing = [each.missing(blocks, catalog.camera, say) for each in self.sets]
-        for each, keys in zip(self.sets, missing, strict=True):
-            if not keys:
-                say(f"{catalog.camera}: light curves '{each.label}' are complete.")
-        todo = {
-            block.key: tuple(number for number, keys in enumerate(missing) if block.key in keys)
+        sets = [each.covered(blocks, catalog.camera, say) for each in self.sets]
+        todo = [
+            (_part_of(block, piece), numbers)
             for block in blocks
-        }
-        lacking = [block for block in blocks if todo[block.key]]
+            for piece, numbers in lacking(block.key, sets)
+        ]
+        wanted = {number for _, numbers in todo for number in numbers}
+        for number, each in enumerate(self.sets):
+            if number not in wanted:
+                say(f"{catalog.camera}: light curves '{each.label}' are complete.")
         psfs = frame_psfs(catalog.alignment, catalog.psf)
-        aligned = align_blocks(lacking, catalog.alignment, psfs, [todo[b.key] for b in lacking])
+        pieces, jobs = [block for block, _ in todo], [numbers for _, numbers in todo]
+        aligned = align_blocks(pieces, catalog.alignment, psfs, jobs)
         return map_blocks_of_frames(
             measure_block, self._searched(aligned, catalog, psfs), plan=self.plan(catalog)
         )
@@ -254,6 +198,14 @@ class PhotometryStage:
             if tasks is not None:
                 paths = run(tasks, "writing CSV")
                 say(f"{sum(map(len, paths))} CSV files in {each.folder}")
+
+
+def _part_of(block: FrameBlock, span: PartKey) -> FrameBlock:
+    """Frames of a block within a span: all of them, but for what another division left undone."""
+    if block.key == span:
+        return block
+    frame = block.meta["frame"]
+    return block.select((span[2] <= frame) & (frame < span[3]))
 
 
 def _tell(camera: str, summaries: list[BlockSummary]) -> str:

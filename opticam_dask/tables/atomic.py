@@ -35,9 +35,9 @@ def replacing(path: Path, staging: Path | None = None) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _to_disk(temporary)
+        to_disk(temporary)
         temporary.replace(path)
-        _to_disk(path.parent)
+        to_disk(path.parent)
     except (PermissionError, NotADirectoryError, FileExistsError) as error:
         raise InputError(
             f"{path}: cannot be written ({error.strerror}); choose a folder you can write to"
@@ -65,7 +65,7 @@ def forget(folder: Path, first: Path) -> None:
             path.unlink()
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
     """Wait until a file, or the names in a folder, survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

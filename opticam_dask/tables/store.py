@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
+from pyarrow.fs import LocalFileSystem
 
 from opticam_dask.errors import InputError
 from opticam_dask.schema import LIGHT_CURVES
-from opticam_dask.tables.parts import PARTITIONS
+from opticam_dask.tables.parts import PARTITIONS, camera_folders, part_path, parts_in
 
 if TYPE_CHECKING:
     import dask.dataframe as dd
     import pandas as pd
 
 _PARTITION_SCHEMA = pa.schema([LIGHT_CURVES.field(name).remove_metadata() for name in PARTITIONS])
+_ORDER = ("source", "MJD", "night", "frame")
+_TRIES = 5
 
 
 def dataset_root(out: str | Path, label: str) -> Path:
@@ -133,47 +135,85 @@ def light_curve(
 
 def read_rows(root: str | Path, camera: str, wanted: Iterable[int], columns: Sequence[str]) -> pa.Table:
     """Rows of some sources of a camera over all nights, sorted by source and time."""
-    rows = open_dataset(root).filter((pc.field("camera") == camera) & pc.field("source").isin(list(wanted)))
-    order = [(name, "ascending") for name in ("source", "MJD", "night", "frame")]
-    read = list(dict.fromkeys([*columns, *(name for name, _ in order)]))
-    return rows.to_table(columns=read).sort_by(order).select(list(columns))
+    numbers = list(wanted)
+    # bounds are what readers compare with the statistics of row groups
+    lowest, highest = min(numbers, default=0), max(numbers, default=-1)
+    sought = (pc.field("source") >= lowest) & (pc.field("source") <= highest)
+    if len(numbers) > 1:
+        sought &= pc.field("source").isin(numbers)
+    read = list(dict.fromkeys([*columns, *_ORDER]))
+    for more in reversed(range(_TRIES)):
+        try:
+            rows = camera_dataset(root, camera).to_table(columns=read, filter=sought)
+            break
+        except FileNotFoundError:
+            # parts were merged between the listing and the look into them
+            if not more:
+                raise
+    if not _ordered(rows):
+        rows = rows.sort_by([(name, "ascending") for name in _ORDER])
+    return rows.select(list(columns))
 
 
-def open_dataset(root: str | Path) -> pads.Dataset:
-    """Open the dataset with pyarrow, night and camera as strings."""
-    return pads.dataset(
-        root, partitioning=pads.partitioning(_PARTITION_SCHEMA, flavor="hive"), format="parquet"
-    )
+def _ordered(rows: pa.Table) -> bool:
+    """Whether the rows of one source are sorted by time, as nights one after the other are."""
+    source, mjd = rows.column("source").to_numpy(), rows.column("MJD").to_numpy()
+    return len(source) == 0 or bool((source == source[0]).all() and (mjd[1:] > mjd[:-1]).all())
+
+
+def camera_dataset(root: str | Path, camera: str) -> pads.Dataset:
+    """Open the parts of one camera with pyarrow, night and camera as strings; no other is looked at."""
+    place, kind = LocalFileSystem(), pads.ParquetFileFormat()
+    keys = [
+        key for night, name in camera_folders(root) if name == camera for key in parts_in(root, night, name)
+    ]
+    fragments = [
+        kind.make_fragment(
+            str(part_path(root, key)),
+            place,
+            partition_expression=(pc.field("night") == key[0]) & (pc.field("camera") == key[1]),
+        )
+        for key in keys
+    ]
+    # what the parts say of units is not in the way of reading them: names and types are all alike
+    return pads.FileSystemDataset(fragments, LIGHT_CURVES, kind, place)
 
 
 def cameras(root: str | Path) -> list[str]:
     """Cameras with at least one part, sorted."""
-    folders = {path.parent.name for path in Path(root).glob("night=*/camera=*/part-*.parquet")}
-    return sorted(unquote(name.removeprefix("camera=")) for name in folders)
+    found: set[str] = set()
+    for night, camera in camera_folders(root):
+        if camera not in found and parts_in(root, night, camera):
+            found.add(camera)
+    return sorted(found)
 
 
 def sources(root: str | Path, camera: str) -> list[int]:
     """IDs of the sources of a camera, sorted."""
-    scan = open_dataset(root).scanner(columns=["source"], filter=pc.field("camera") == camera)
     found: set[int] = set()
-    for batch in scan.to_batches():
+    for batch in camera_dataset(root, camera).scanner(columns=["source"]).to_batches():
         found.update(pc.unique(batch.column("source")).to_pylist())
     return sorted(found)
 
 
 def flux_unit(root: str | Path) -> str:
     """Tell the unit of the fluxes of a dataset, 'adu' or 'electron'."""
-    part = next(Path(root).glob("night=*/camera=*/part-*.parquet"), None)
+    part = _first_part(root)
     metadata = None if part is None else pq.read_schema(part).field("flux").metadata
     return str((metadata or {}).get(b"unit", b"adu"), "utf-8")
 
 
 def provenance(root: str | Path) -> dict[str, str]:
     """Provenance stored in the first part; empty if the dataset has no part."""
-    for path in sorted(Path(root).glob("night=*/camera=*/part-*.parquet")):
-        metadata = pq.read_schema(path).metadata or {}
-        return {name.decode(): text.decode() for name, text in metadata.items()}
-    return {}
+    part = _first_part(root)
+    metadata = {} if part is None else pq.read_schema(part).metadata or {}
+    return {name.decode(): text.decode() for name, text in metadata.items()}
+
+
+def _first_part(root: str | Path) -> Path | None:
+    keys = (key for folder in camera_folders(root) for key in parts_in(root, *folder))
+    key = next(keys, None)
+    return None if key is None else part_path(root, key)
 
 
 def ranges(numbers: Sequence[int]) -> str:

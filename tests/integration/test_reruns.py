@@ -18,7 +18,7 @@ from opticam_dask.catalog import store
 from opticam_dask.errors import CatalogError, SettingsChangedError
 from opticam_dask.simulate import CameraSetup
 from opticam_dask.stages import catalog as catalog_stage
-from opticam_dask.stages import photometry as photometry_stage
+from opticam_dask.stages import light_curve_set
 
 
 class Stopped(BaseException):
@@ -100,7 +100,7 @@ def test_stopped_while_old_light_curves_go_none_of_them_stays(
     reduction.photometry(aperture(3.0))
     old = flux(tmp_path / "out")
     with monkeypatch.context() as patch:
-        patch.setattr(photometry_stage, stopper, stop)
+        patch.setattr(light_curve_set, stopper, stop)
         with pytest.raises(Stopped):
             reduction.photometry(aperture(6.0), overwrite=True)
     reducer(night, tmp_path / "out").photometry(aperture(6.0), overwrite=True)
