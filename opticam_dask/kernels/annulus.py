@@ -10,7 +10,8 @@ from numba import njit
 
 from opticam_dask.errors import InputError
 from opticam_dask.kernels.clipping import ClipRule, clip_sorted, sort_rows, statistics_of_sorted
-from opticam_dask.kernels.neighbours import MASK_SCALE, Neighbours, covered, mask_form, neighbours_of
+from opticam_dask.kernels.neighbours import MASK_SCALE, covered, mask_form, neighbours_of
+from opticam_dask.kernels.gaussian import quadratic_form
 from opticam_dask.kernels.stamps import Ellipse, stamp_batches
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from opticam_dask.kernels.neighbours import Neighbours
     from opticam_dask.kernels.stamps import Stamps
     from opticam_dask.types import XY, Image
 
@@ -26,6 +28,8 @@ R_IN, R_OUT = 5.0, 7.5
 
 MIN_SKY_PIXELS = 10
 """A sky from fewer pixels than this is no sky."""
+
+_TIE = 1e-6  # pixels nearer to an ellipse than this may fall on either side by rounding
 
 
 class SkyStatistics(NamedTuple):
@@ -96,10 +100,10 @@ def annulus_statistics(
     """
     table = np.full((len(xy), 4), np.nan)
     count = np.zeros((len(xy), 3), dtype=np.int64)
-    shape = (*ellipse, float(r_in), float(r_out))
+    shape, form = (*ellipse, float(r_in), float(r_out)), mask_form(ellipse)
     for rows, stamps, near in annuli(image, xy, ellipse, (r_in, r_out), sources):
-        values = np.full((len(stamps.pixels), stamps.pixels[0].size), np.nan)
-        _collect(stamps.pixels, stamps.xy, shape, near, mask_form(ellipse), values, count[rows])
+        values = np.empty((len(stamps.pixels), stamps.pixels[0].size))
+        _collect(stamps.pixels, stamps.xy, stamps.corner, shape, near, form, values, count[rows])
         sort_rows(values, count[rows, 2], image.dtype.kind in "iu")
         _statistics(values, rule or ClipRule(), table[rows], count[rows])
     return SkyStatistics(*table.T, *count.T)
@@ -108,7 +112,7 @@ def annulus_statistics(
 def annuli(
     image: Image, xy: XY, ellipse: Ellipse, scales: tuple[float, float], sources: XY | None
 ) -> Iterator[tuple[slice, Stamps, Neighbours]]:
-    """Cut-outs that hold the annuli, and in their coordinates the sources that may cover part of them.
+    """Cut-outs that hold the annuli, and the sources that may cover part of them.
 
     Parameters and errors are those of `annulus_statistics`, with ``r_in`` and ``r_out`` as ``scales``.
     """
@@ -116,9 +120,7 @@ def annuli(
         raise InputError(f"an annulus needs 0 <= r_in < r_out, not {scales[0]} and {scales[1]}")
     others = np.empty((0, 2)) if sources is None else np.asarray(sources, dtype=float)
     for rows, stamps in stamp_batches(image, xy, ellipse.half_extent(scales[1])):
-        near = neighbours_of(xy[rows], others, ellipse, scales[1] + MASK_SCALE)
-        corner = np.repeat(stamps.corner, np.diff(near.first), axis=0)
-        yield rows, stamps, Neighbours(near.first, near.xy - corner)
+        yield rows, stamps, neighbours_of(xy[rows], others, ellipse, scales[1] + MASK_SCALE)
 
 
 @njit(cache=True, nogil=True)
@@ -127,34 +129,66 @@ def gather(pixels, xy, shape, others, form, values, places):
 
     Returns how many there are, and how many more the ``others`` cover.
     """
-    a, b, theta, r_in, r_out = shape
-    cos, sin = math.cos(theta), math.sin(theta)
+    r_in, r_out = shape[3], shape[4]
+    height, width = pixels.shape
+    quadratic = quadratic_form(shape[0] ** 2, shape[1] ** 2, shape[2])
     n, masked = 0, 0
-    for j in range(pixels.shape[0]):
-        for i in range(pixels.shape[1]):
-            dx, dy = i - xy[0], j - xy[1]
-            u, v = dx * cos + dy * sin, dy * cos - dx * sin
-            inside = (u / (r_out * a)) ** 2 + (v / (r_out * b)) ** 2 < 1.0
-            in_hole = r_in > 0.0 and (u / (r_in * a)) ** 2 + (v / (r_in * b)) ** 2 < 1.0
-            if not inside or in_hole or math.isnan(pixels[j, i]):
-                continue
-            if covered(i, j, others, form):
-                masked += 1
-                continue
-            values[n] = pixels[j, i]
-            if len(places) > 0:
-                places[n, 0], places[n, 1] = i, j
-            n += 1
+    for j in range(height):
+        dy = j - xy[1]
+        start, stop = _inside(dy, xy[0], width, shape, quadratic, r_out)
+        hole, end = stop, stop
+        if r_in > 0.0:
+            hole, end = _inside(dy, xy[0], width, shape, quadratic, r_in)
+        for first, last in ((start, min(hole, stop)), (max(end, start), stop)):
+            for i in range(first, last):
+                if math.isnan(pixels[j, i]):
+                    continue
+                if covered(i, j, others, form):
+                    masked += 1
+                    continue
+                values[n] = pixels[j, i]
+                if len(places) > 0:
+                    places[n, 0], places[n, 1] = i, j
+                n += 1
     return n, masked
 
 
 @njit(cache=True, nogil=True)
-def _collect(pixels, xy, shape, near, form, values, count):
+def _inside(dy, x, width, shape, form, scale):
+    """First column of a row inside the scaled ellipse, and the one after the last.
+
+    A pixel as good as on the edge is told by the ellipse itself, so that rounding cannot move it.
+    """
+    middle = x - 0.5 * form[1] * dy / form[0]
+    square = (0.5 * form[1] * dy / form[0]) ** 2 - (form[2] * dy * dy - scale * scale) / form[0]
+    if square < -_TIE:
+        return 0, 0
+    half = math.sqrt(max(square, 0.0))
+    start, stop = math.ceil(middle - half - _TIE), math.floor(middle + half + _TIE) + 1
+    while start < stop and start < middle - half + _TIE and not _holds(start - x, dy, shape, scale):
+        start += 1
+    while start < stop and stop - 1 > middle + half - _TIE and not _holds(stop - 1 - x, dy, shape, scale):
+        stop -= 1
+    start, stop = max(start, 0), min(stop, width)
+    return (start, stop) if start < stop else (0, 0)
+
+
+@njit(cache=True, nogil=True)
+def _holds(dx, dy, shape, scale):
+    """Whether the scaled ellipse holds a place; its edge is outside."""
+    cos, sin = math.cos(shape[2]), math.sin(shape[2])
+    u, v = dx * cos + dy * sin, dy * cos - dx * sin
+    return (u / (scale * shape[0])) ** 2 + (v / (scale * shape[1])) ** 2 < 1.0
+
+
+@njit(cache=True, nogil=True)
+def _collect(pixels, xy, corner, shape, near, form, values, count):
     """Copy the good pixels of each annulus into a row of ``values``; count the masked and the good ones."""
     nowhere = np.empty((0, 2))
     for k in range(pixels.shape[0]):
-        others = near.xy[near.first[k] : near.first[k + 1]]
+        others = near.xy[near.first[k] : near.first[k + 1]] - corner[k]
         n, masked = gather(pixels[k], xy[k], shape, others, form, values[k], nowhere)
+        values[k, n:] = np.nan
         count[k, 1], count[k, 2] = masked, n
 
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import njit
 
-from opticam_dask.kernels.noise import FLUX_COLUMNS, NO_FLAT, Fluxes, weighted_flux
+from opticam_dask.kernels.noise import FLUX_COLUMNS, NO_FLAT, Fluxes, keep_good, weighted_flux
 from opticam_dask.kernels.optimal import MIN_FRACTION
-from opticam_dask.kernels.profile import fill_profile, pixel_flag, profile_radius
+from opticam_dask.kernels.profile import all_plain, fill_profile, pixel_flag, profile_radius
 from opticam_dask.kernels.stamps import stamp_batches
+from opticam_dask.kernels.sums import dot
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,41 +105,30 @@ def aperture_fluxes(
 
 @njit(cache=True, nogil=True)
 def _fluxes(pixels, xy, corner, frame, psf, aperture, level, saturation, correct, flat, table, flags):
-    profile = np.empty(pixels.shape[1:])
-    weights = np.empty(pixels.shape[1:])
+    profile, weights = np.empty(pixels.shape[1:]), np.empty(pixels.shape[1:])
+    kept = np.empty((4, pixels[0].size))
     for k in range(pixels.shape[0]):
         fill_profile(profile, xy[k, 0], xy[k, 1], psf)
         fill_overlap(weights, xy[k, 0], xy[k, 1], aperture[0], aperture[1], aperture[2])
         flags[k] = _aperture_flags(pixels[k], weights, corner[k], frame, saturation)
-        held, whole = _drop_bad(pixels[k], weights, profile)
+        n = keep_good(pixels[k], weights, profile, level[k], flat, corner[k], kept)
+        areas, part = kept[1, :n], kept[2, :n]
+        held, whole = dot(areas, part), dot(weights.ravel(), profile.ravel())
         if held > 0.0 and held >= MIN_FRACTION * whole:
             scale = 1.0 if correct else whole
-            weighted_flux(pixels[k], weights, profile, level[k], scale, flat, corner[k], table[k])
+            weighted_flux(kept[0, :n], areas, part, kept[3, :n], scale, table[k])
 
 
 @njit(cache=True, nogil=True)
 def _aperture_flags(pixels, weights, corner, frame, saturation):
     flags = np.int64(0)
+    if all_plain(pixels, saturation):
+        return flags
     for j in range(pixels.shape[0]):
         for i in range(pixels.shape[1]):
             if weights[j, i] > 0.0:
                 flags |= pixel_flag(pixels[j, i], corner[0] + i, corner[1] + j, frame, saturation)
     return flags
-
-
-@njit(cache=True, nogil=True)
-def _drop_bad(pixels, weights, profile):
-    """Set the weights of bad pixels to 0; return the profile in the aperture's good pixels, and in all."""
-    held, whole = 0.0, 0.0
-    for j in range(pixels.shape[0]):
-        for i in range(pixels.shape[1]):
-            inside = weights[j, i] * profile[j, i]
-            whole += inside
-            if math.isnan(pixels[j, i]):
-                weights[j, i] = 0.0
-            else:
-                held += inside
-    return held, whole
 
 
 @njit(cache=True, nogil=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
+from opticam_dask.kernels.gaussian import fill_gaussian, quadratic_form
 from opticam_dask.kernels.stamps import stamp_batches
 
 if TYPE_CHECKING:
@@ -86,19 +87,20 @@ def recentre(
 
 @njit(cache=True, nogil=True)
 def _recentre(pixels, xy, psf, level, scatter, max_shift, table):
+    buffer = np.empty(pixels[0].size)
     for k in range(pixels.shape[0]):
-        x, y, signal = _search(pixels[k], xy[k, 0], xy[k, 1], psf, level[k], max_shift)
+        x, y, signal = _search(pixels[k], xy[k, 0], xy[k, 1], psf, level[k], max_shift, buffer)
         table[k, 0], table[k, 1] = x, y
         table[k, 2] = signal / scatter[k] if scatter[k] > 0.0 else np.inf * signal
 
 
 @njit(cache=True, nogil=True)
-def _search(pixels, x_start, y_start, psf, level, max_shift):
+def _search(pixels, x_start, y_start, psf, level, max_shift, buffer):
     """Iterate to the centre; return it and amplitude * sqrt(sum P^2), or NaN."""
     cos, sin = math.cos(psf[2]), math.sin(psf[2])
     x, y = x_start, y_start
     for _ in range(_MAX_ITERATIONS):
-        amplitude, du, dv, norm = _step(pixels, x, y, psf, level)
+        amplitude, du, dv, norm = _step(pixels, x, y, psf, level, buffer)
         if not amplitude > 0.0:
             break
         length = math.hypot(du, dv)
@@ -114,51 +116,78 @@ def _search(pixels, x_start, y_start, psf, level, max_shift):
 
 
 @njit(cache=True, nogil=True)
-def _step(pixels, x, y, psf, level):
+def _step(pixels, x, y, psf, level, buffer):
     """Amplitude, shift along the axes [standard deviations] and sum of the squared window."""
     a, b, theta = psf
     cos, sin = math.cos(theta), math.sin(theta)
     half_x = WINDOW * math.hypot(a * cos, b * sin)
     half_y = WINDOW * math.hypot(a * sin, b * cos)
-    normal = np.zeros((3, 3))
-    right = np.zeros(3)
-    basis = np.empty(3)
-    for j in range(max(0, math.ceil(y - half_y)), min(pixels.shape[0], math.floor(y + half_y) + 1)):
-        for i in range(max(0, math.ceil(x - half_x)), min(pixels.shape[1], math.floor(x + half_x) + 1)):
-            if not math.isnan(pixels[j, i]):
-                _fill_basis(basis, ((i - x) * cos + (j - y) * sin) / a, ((j - y) * cos - (i - x) * sin) / b)
-                _add(normal, right, basis, pixels[j, i] - level)
-    amplitude, du, dv = _solve(normal, right)
+    left, right = max(0, math.ceil(x - half_x)), min(pixels.shape[1], math.floor(x + half_x) + 1)
+    low, high = max(0, math.ceil(y - half_y)), min(pixels.shape[0], math.floor(y + half_y) + 1)
+    if left >= right or low >= high:
+        return np.nan, np.nan, np.nan, np.nan
+    window = buffer[: (high - low) * (right - left)].reshape(high - low, right - left)
+    fill_gaussian(window, x - left, y - low, quadratic_form(a * a, b * b, theta))
+    moments, sums = _moments(pixels[low:high], window, left, x - left, y - low, level)
+    along, across = (cos / a, sin / a), (-sin / b, cos / b)
+    amplitude, du, dv = _solve(
+        moments[0], _first(moments[1:3], along), _first(moments[1:3], across),
+        _second(moments[3:], along, along), _second(moments[3:], along, across),
+        _second(moments[3:], across, across), sums[0], _first(sums[1:], along), _first(sums[1:], across),
+    )  # fmt: skip
     if not amplitude > 0.0:
         return np.nan, np.nan, np.nan, np.nan
-    return amplitude, du / amplitude, dv / amplitude, normal[0, 0]
+    return amplitude, du / amplitude, dv / amplitude, moments[0]
 
 
 @njit(cache=True, nogil=True)
-def _fill_basis(basis, u, v):
-    """Gaussian window and its derivatives with respect to a shift along each axis."""
-    window = math.exp(-0.5 * (u * u + v * v))
-    basis[0], basis[1], basis[2] = window, window * u, window * v
+def _moments(pixels, window, left, x, y, level):
+    """Moments of the squared window over the good pixels (0, x, y, xx, xy, yy), and of data under it (0, x, y).
+
+    Each row is summed on its own first: its distance from the centre in y is the same for all its pixels.
+    """
+    w0, wx, wy, wxx, wxy, wyy, d0, dx, dy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    for j in range(window.shape[0]):
+        row, weights = pixels[j, left : left + window.shape[1]], window[j]
+        row0, row1, row2, data0, data1 = 0.0, 0.0, 0.0, 0.0, 0.0
+        for i in range(weights.size):
+            good = row[i] == row[i]
+            weight = weights[i] if good else 0.0
+            value = weight * (row[i] - level) if good else 0.0
+            square, place = weight * weight, i - x
+            row0 += square
+            row1 += square * place
+            row2 += square * place * place
+            data0 += value
+            data1 += value * place
+        place = j - y
+        w0, wx, wxx, wy = w0 + row0, wx + row1, wxx + row2, wy + row0 * place
+        wxy, wyy = wxy + row1 * place, wyy + row0 * place * place
+        d0, dx, dy = d0 + data0, dx + data1, dy + data0 * place
+    return (w0, wx, wy, wxx, wxy, wyy), (d0, dx, dy)
 
 
 @njit(cache=True, nogil=True)
-def _add(normal, right, basis, value):
-    for m in range(3):
-        right[m] += basis[m] * value
-        for n in range(m, 3):
-            normal[m, n] += basis[m] * basis[n]
+def _first(moments, axis):
+    """First moment along an axis."""
+    return moments[0] * axis[0] + moments[1] * axis[1]
 
 
 @njit(cache=True, nogil=True)
-def _solve(normal, right):
-    """Solve the symmetric 3 x 3 system by its adjugate; NaN if the pixels left do not determine it."""
-    a, b, c = normal[0, 0], normal[0, 1], normal[0, 2]
-    d, e, f = normal[1, 1], normal[1, 2], normal[2, 2]
+def _second(moments, one, other):
+    """Second moment along two axes."""
+    xx, xy, yy = moments
+    mixed = one[0] * other[1] + one[1] * other[0]
+    return xx * one[0] * other[0] + xy * mixed + yy * one[1] * other[1]
+
+
+@njit(cache=True, nogil=True)
+def _solve(a, b, c, d, e, f, r0, r1, r2):
+    """Solve the symmetric 3 x 3 system (a b c, b d e, c e f) by its adjugate; NaN if it is undetermined."""
     minors = (d * f - e * e, c * e - b * f, b * e - c * d)
     determinant = a * minors[0] + b * minors[1] + c * minors[2]
     if not determinant > 1e-9 * a * d * f:
         return np.nan, np.nan, np.nan
-    r0, r1, r2 = right[0], right[1], right[2]
     return (
         (minors[0] * r0 + minors[1] * r1 + minors[2] * r2) / determinant,
         (minors[1] * r0 + (a * f - c * c) * r1 + (b * c - a * e) * r2) / determinant,

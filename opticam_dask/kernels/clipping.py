@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from opticam_dask.kernels.sums import moments_about
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -84,7 +86,7 @@ def sort_rows(rows: NDArray[np.floating[Any]], counts: NDArray[np.int64], whole:
         All values are whole numbers, which are counted rather than compared.
     """
     if not whole:
-        rows.sort(axis=1)  # NaN goes last
+        rows[:, : counts.max(initial=0)].sort(axis=1)  # NaN goes last
         return
     for k in np.flatnonzero(_sort_by_counting(rows, counts)):
         rows[k, : counts[k]].sort()
@@ -97,11 +99,20 @@ def _sort_by_counting(rows, counts):
     for k in range(len(counts)):
         values = rows[k, : counts[k]]
         if values.size > 1:
-            low, high = values.min(), values.max()
+            low, high = _extremes(values)
             left[k] = high - low >= _COUNTING_SPAN * values.size
             if not left[k]:
                 _counting_sort(values, low, int(high - low) + 1)
     return left
+
+
+@njit(cache=True, nogil=True)
+def _extremes(values):
+    low, high = values[0], values[0]
+    for i in range(values.size):
+        low = values[i] if values[i] < low else low
+        high = values[i] if values[i] > high else high
+    return low, high
 
 
 @njit(cache=True, nogil=True)
@@ -128,16 +139,39 @@ def clip_sorted(values, n, rule):
         return start, stop
     while True:
         low, high = _limits(values, start, stop, rule)
-        first = start + np.searchsorted(values[start:stop], low, side="left")
-        last = start + np.searchsorted(values[start:stop], high, side="right")
+        first = first_from(values, start, stop, low)
+        last = first_above(values, start, stop, high)
         if (first == start and last == stop) or first >= last:
             break
         start, stop = first, last
         iteration += 1
         if rule.maxiters >= 0 and iteration >= rule.maxiters:
             break
-    kept = values[:n]
-    return np.searchsorted(kept, low, side="left"), np.searchsorted(kept, high, side="right")
+    return first_from(values, 0, n, low), first_above(values, 0, n, high)
+
+
+@njit(cache=True, nogil=True)
+def first_from(values, start, stop, limit):
+    """Index of the first of the sorted ``values[start:stop]`` that is not below a limit."""
+    while start < stop:
+        middle = (start + stop) // 2
+        if values[middle] < limit:
+            start = middle + 1
+        else:
+            stop = middle
+    return start
+
+
+@njit(cache=True, nogil=True)
+def first_above(values, start, stop, limit):
+    """Index of the first of the sorted ``values[start:stop]`` that is above a limit."""
+    while start < stop:
+        middle = (start + stop) // 2
+        if values[middle] <= limit:
+            start = middle + 1
+        else:
+            stop = middle
+    return start
 
 
 @njit(cache=True, nogil=True)
@@ -163,14 +197,9 @@ def statistics_of_sorted(values, start, stop):
 @njit(cache=True, nogil=True)
 def mean_and_std(values, start, stop):
     """Mean and population standard deviation of ``values[start:stop]``."""
-    total = 0.0
-    for i in range(start, stop):
-        total += values[i]
-    mean = total / (stop - start)
-    squares = 0.0
-    for i in range(start, stop):
-        squares += (values[i] - mean) ** 2
-    return mean, math.sqrt(squares / (stop - start))
+    some, n = values[start:stop], stop - start
+    mean = moments_about(some, 0.0)[0] / n
+    return mean, math.sqrt(moments_about(some, mean)[1] / n)
 
 
 @njit(cache=True, nogil=True)
@@ -185,16 +214,20 @@ def median_of_sorted(values, start, stop):
 @njit(cache=True, nogil=True)
 def _median_deviation(values, start, stop, median):
     """Median absolute deviation: the deviations on both sides of the median are already in order."""
-    n = stop - start
-    right = start + np.searchsorted(values[start:stop], median)
-    left = right - 1
-    last, before = 0.0, 0.0
-    for _ in range(n // 2 + 1):
-        before = last
-        if right >= stop or (left >= start and median - values[left] <= values[right] - median):
-            last = median - values[left]
-            left -= 1
+    n, right = stop - start, first_from(values, start, stop, median)
+    upper = _deviation(values, start, stop, right, median, n // 2)
+    return upper if n % 2 else 0.5 * (_deviation(values, start, stop, right, median, n // 2 - 1) + upper)
+
+
+@njit(cache=True, nogil=True)
+def _deviation(values, start, stop, right, median, rank):
+    """Deviation of a rank, from 0, in two sorted sequences: leftwards and rightwards from ``right``."""
+    least, most = max(0, rank + 1 - (stop - right)), min(rank + 1, right - start)
+    while least < most:  # how many of the first rank + 1 lie on the left
+        middle = (least + most) // 2
+        if median - values[right - 1 - middle] < values[right + rank - middle] - median:
+            least = middle + 1
         else:
-            last = values[right] - median
-            right += 1
-    return last if n % 2 else 0.5 * (before + last)
+            most = middle
+    left = median - values[right - least] if least > 0 else 0.0
+    return max(left, values[right + rank - least] - median) if least <= rank else left

@@ -11,10 +11,13 @@ Naylor 1998, MNRAS 296, 339.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numba import njit
+
+from opticam_dask.kernels.sums import dot
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,45 +71,53 @@ def level_variance(scatter: NDArray[np.float64], n_sky: NDArray[np.float64] | fl
 
 
 @njit(cache=True, nogil=True)
-def pixel_variance(sky_variance, flux, profile, gain):
-    """Variance of a pixel [adu^2]: the sky's, and the star's shot noise from the model ``flux * profile``.
-
-    ``gain`` is in electrons per adu, ``flux`` in adu; a negative flux has no shot noise.
-    """
-    return sky_variance + max(flux, 0.0) * profile / gain
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def weighted_flux(pixels, weights, profile, level, scale, flat, corner, row):
-    """Write flux and sums of the weights of one source into ``row``, shape (`FLUX_COLUMNS`,).
+def keep_good(pixels, weights, profile, level, flat, corner, kept):
+    """Line up the good pixels of a cut-out that have a weight, and return how many there are.
 
     Parameters
     ----------
     pixels, weights, profile : ndarray, shape (ny, nx)
-        Cut-out [adu]; weights in any unit, 0 where a pixel is bad; profile of unit sum.
+        Cut-out [adu], NaN where a pixel is bad; weights in any unit, 0 where a pixel has none; profile.
     level : float
         Sky level [adu / pixel].
-    scale : float
-        Sum of W P to come out, 1 for total counts.
     flat : ndarray, shape of the frame, or empty
         Relative variance of the flat field.
     corner : ndarray of int64, shape (2,)
         Column and row in the frame of the cut-out's first pixel.
+    kept : ndarray, shape (4, ny * nx)
+        Filled in place: pixels less level, weights, profile, and variance of the flat, 0 without one.
+    """
+    n = 0
+    for j in range(pixels.shape[0]):
+        for i in range(pixels.shape[1]):
+            if weights[j, i] > 0.0 and not math.isnan(pixels[j, i]):
+                kept[0, n], kept[1, n], kept[2, n] = pixels[j, i] - level, weights[j, i], profile[j, i]
+                kept[3, n] = flat[corner[1] + j, corner[0] + i] if flat.size else 0.0
+                n += 1
+    return n
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def weighted_flux(light, weights, profile, flat, scale, row):
+    """Write flux and sums of the weights of one source into ``row``, shape (`FLUX_COLUMNS`,).
+
+    Parameters
+    ----------
+    light, weights, profile, flat : ndarray, shape (n,)
+        Pixels, as `keep_good` lines them up; profile of unit sum over the star.
+    scale : float
+        Sum of W P to come out, 1 for total counts.
     row : ndarray
         Filled in place; NaN if all weights are 0 or NaN.
     """
-    counts, held, w, w2, w2p, flat_term = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for j in range(pixels.shape[0]):
-        for i in range(pixels.shape[1]):
-            weight, p = weights[j, i], profile[j, i]
-            if weight > 0.0:
-                counts += weight * (pixels[j, i] - level)
-                held += weight * p
-                w += weight
-                w2 += weight * weight
-                w2p += weight * weight * p
-                if flat.size:
-                    flat_term += (weight * p) ** 2 * flat[corner[1] + j, corner[0] + i]
+    w, w2, w2p, flat_term = 0.0, 0.0, 0.0, 0.0
+    for i in range(light.size):
+        square = weights[i] * weights[i]
+        w += weights[i]
+        w2 += square
+        w2p += square * profile[i]
+        flat_term += square * profile[i] * profile[i] * flat[i]
+    held = dot(weights, profile)
     norm = scale / held
-    row[0], row[1], row[2] = counts * norm, w * norm, w2 * norm * norm
+    row[0], row[1], row[2] = dot(weights, light) * norm, w * norm, w2 * norm * norm
     row[3], row[4] = w2p * norm * norm / scale, flat_term / (held * held)

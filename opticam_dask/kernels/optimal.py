@@ -17,11 +17,12 @@ from opticam_dask.kernels.noise import (
     FLUX_COLUMNS,
     NO_FLAT,
     Fluxes,
-    pixel_variance,
+    keep_good,
     weighted_flux,
 )
-from opticam_dask.kernels.profile import clip_profile, core_flags, fill_profile, profile_radius
+from opticam_dask.kernels.profile import all_plain, clip_profile, core_flags, fill_profile, profile_radius
 from opticam_dask.kernels.stamps import stamp_batches
+from opticam_dask.kernels.sums import dot
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -139,52 +140,42 @@ def optimal_fluxes(
 
 @njit(cache=True, nogil=True)
 def _optimal(pixels, xy, corner, frame, psf, rule, sky, gain, saturation, flat, table, flags):
-    profile = np.empty(pixels.shape[1:])
-    weights = np.empty(pixels.shape[1:])
+    profile, kept = np.empty(pixels.shape[1:]), np.empty((4, pixels[0].size))
     for k in range(pixels.shape[0]):
         fill_profile(profile, xy[k, 0], xy[k, 1], psf)
         if rule[0] < psf[4]:
             clip_profile(profile, xy[k, 0], xy[k, 1], psf, rule[0])
-        flags[k] = core_flags(pixels[k], profile, corner[k], frame, saturation)
-        if _copy_good(pixels[k], profile, weights) >= MIN_FRACTION * profile.sum():
+        plain = all_plain(pixels[k], saturation)
+        if not plain:
+            flags[k] = core_flags(pixels[k], profile, corner[k], frame, saturation)
+        n = keep_good(pixels[k], profile, profile, sky[k, 0], flat, corner[k], kept)
+        light, weights, part = kept[0, :n], kept[1, :n], kept[2, :n]
+        if plain or part.sum() >= MIN_FRACTION * profile.sum():
             if rule[1]:
-                _reweigh(pixels[k], profile, sky[k], gain, weights)
-            weighted_flux(pixels[k], weights, profile, sky[k, 0], 1.0, flat, corner[k], table[k])
+                _reweigh(light, weights, part, sky[k, 1] ** 2, gain)
+            weighted_flux(light, weights, part, kept[3, :n], 1.0, table[k])
 
 
 @njit(cache=True, nogil=True)
-def _copy_good(pixels, profile, weights):
-    """Fill ``weights`` with the profile, 0 in bad pixels, and return their sum."""
-    held = 0.0
-    for j in range(pixels.shape[0]):
-        for i in range(pixels.shape[1]):
-            weights[j, i] = 0.0 if math.isnan(pixels[j, i]) else profile[j, i]
-            held += weights[j, i]
-    return held
-
-
-@njit(cache=True, nogil=True)
-def _reweigh(pixels, profile, sky, gain, weights):
+def _reweigh(light, weights, profile, sky_variance, gain):
     """Divide constant weights by the variance of the model, iterated.
 
     A sky without scatter leaves them constant: there is nothing to tell the wings' variance from.
     """
-    if sky[1] > 0.0:
-        flux = _model_flux(pixels, profile, sky, gain, 0.0, weights)
-        for _ in range(_ITERATIONS):
-            flux = _model_flux(pixels, profile, sky, gain, flux, weights)
+    if sky_variance > 0.0:
+        flux = 0.0
+        for _ in range(1 + _ITERATIONS):
+            flux = _model_flux(light, weights, profile, sky_variance, flux, gain)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _model_flux(pixels, profile, sky, gain, flux, weights):
-    """One round; ``flux`` is the model of the variance, and the flux by the new weights is returned."""
-    norm, counts = 0.0, 0.0
-    for j in range(pixels.shape[0]):
-        for i in range(pixels.shape[1]):
-            p = profile[j, i]
-            if weights[j, i] > 0.0:
-                weight = p / pixel_variance(sky[1] * sky[1], flux, p, gain)
-                norm += weight * p
-                counts += weight * (pixels[j, i] - sky[0])
-                weights[j, i] = weight
-    return counts / norm
+def _model_flux(light, weights, profile, sky_variance, flux, gain):
+    """One round; ``flux`` is the model of the variance, and the flux by the new weights is returned.
+
+    The variance of a pixel [adu^2] is the sky's, and the star's shot noise; a negative flux has none. The
+    gain is in electrons per adu.
+    """
+    shot = max(flux, 0.0) / gain
+    for i in range(light.size):
+        weights[i] = profile[i] / (sky_variance + shot * profile[i])
+    return dot(weights, light) / dot(weights, profile)

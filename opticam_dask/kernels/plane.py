@@ -72,17 +72,17 @@ def annulus_planes(
     shape = (*ellipse, float(r_in), float(r_out))
     for rows, stamps, near in annuli(image, xy, ellipse, (r_in, r_out), sources):
         _fit_all(
-            stamps.pixels, stamps.xy, shape, near, mask_form(ellipse), rule or ClipRule(),
-            table[rows], count[rows],
+            stamps.pixels, stamps.xy, stamps.corner, shape, near, mask_form(ellipse),
+            rule or ClipRule(), table[rows], count[rows],
         )  # fmt: skip
     return SkyPlanes(*table.T, *count.T)
 
 
 @njit(cache=True, nogil=True)
-def _fit_all(pixels, xy, shape, near, form, rule, table, count):
+def _fit_all(pixels, xy, corner, shape, near, form, rule, table, count):
     values, places = np.empty(pixels[0].size), np.empty((pixels[0].size, 2))
     for k in range(pixels.shape[0]):
-        others = near.xy[near.first[k] : near.first[k + 1]]
+        others = near.xy[near.first[k] : near.first[k + 1]] - corner[k]
         n, masked = gather(pixels[k], xy[k], shape, others, form, values, places)
         level, scatter, leverage, left = _fit_clipped(values[:n], places[:n] - xy[k], rule)
         table[k, 0], table[k, 1], table[k, 2] = level, scatter, leverage

@@ -15,6 +15,8 @@ import math
 import numpy as np
 from numba import njit
 
+from opticam_dask.kernels.gaussian import fill_gaussian, form_at, quadratic_form
+from opticam_dask.kernels.sums import moments_about
 from opticam_dask.schema import Flag
 
 PROFILE_RADIUS = 5.0
@@ -93,23 +95,6 @@ def fill_profile(profile, x, y, shape):
 
 
 @njit(cache=True, nogil=True)
-def _quadratic(a2, b2, theta):
-    """Coefficients of dx^2, dx dy and dy^2 in (u/a)^2 + (v/b)^2, u and v along the axes."""
-    cos, sin = math.cos(theta), math.sin(theta)
-    return (
-        cos * cos / a2 + sin * sin / b2,
-        2.0 * cos * sin * (1.0 / a2 - 1.0 / b2),
-        sin * sin / a2 + cos * cos / b2,
-    )
-
-
-@njit(cache=True, nogil=True)
-def _value(form, dx, dy):
-    """Quadratic form at a place."""
-    return form[0] * dx * dx + form[1] * dx * dy + form[2] * dy * dy
-
-
-@njit(cache=True, nogil=True)
 def _points(b):
     """Points per pixel and axis for the smaller standard deviation ``b``: at least one in 2/3 of it."""
     return max(1, min(math.ceil(1.5 / b), 6))
@@ -124,29 +109,33 @@ def _fill_gaussian(profile, x, y, shape):
     """
     n = _points(shape[1])
     spread = (1.0 - 1.0 / (n * n)) / 12.0
-    limit = _quadratic(shape[0] ** 2, shape[1] ** 2, shape[2])
-    form = _quadratic(
+    limit = quadratic_form(shape[0] ** 2, shape[1] ** 2, shape[2])
+    form = quadratic_form(
         max(shape[0] ** 2 - spread, _NARROWEST), max(shape[1] ** 2 - spread, _NARROWEST), shape[2]
     )
-    total = 0.0
+    if n == 1:
+        fill_gaussian(profile, x, y, form)
+    else:
+        fine = np.empty((n * profile.shape[0], n * profile.shape[1]))
+        fine_form = (form[0] / (n * n), form[1] / (n * n), form[2] / (n * n))
+        fill_gaussian(fine, n * x + 0.5 * (n - 1), n * y + 0.5 * (n - 1), fine_form)
+        _add_squares(fine, n, profile)
     for j in range(profile.shape[0]):
-        for i in range(profile.shape[1]):
-            value, square = 0.0, _value(limit, i - x, j - y)
-            if square <= shape[4] ** 2:
-                value = math.exp(-0.5 * square) if n == 1 else _gaussian_points(form, i - x, j - y, n)
-            profile[j, i] = value
-            total += value
-    return total
+        row = profile[j]
+        for i in range(row.size):
+            row[i] = row[i] if form_at(limit, i - x, j - y) <= shape[4] ** 2 else 0.0
+    return moments_about(profile.ravel(), 0.0)[0]
 
 
 @njit(cache=True, nogil=True)
-def _gaussian_points(form, dx, dy, n):
-    value = 0.0
-    for k in range(n):
-        for m in range(n):
-            square = _value(form, dx + (m + 0.5) / n - 0.5, dy + (k + 0.5) / n - 0.5)
-            value += math.exp(-0.5 * square)
-    return value
+def _add_squares(fine, n, out):
+    """Sum the n x n points of each pixel."""
+    for j in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            out[j, i] = 0.0
+            for k in range(n):
+                for m in range(n):
+                    out[j, i] += fine[n * j + k, n * i + m]
 
 
 @njit(cache=True, nogil=True)
@@ -154,11 +143,11 @@ def _fill_moffat(profile, x, y, shape):
     """Fill with the Moffat integrated over pixels, not normalised; return the norm."""
     n, beta, steepness = _points(shape[1]), shape[3], _steepness(shape[3])
     a2, b2 = _without_pixel(shape[0] ** 2, shape[1] ** 2, beta)
-    limit = _quadratic(shape[0] ** 2, shape[1] ** 2, shape[2])
-    form = _quadratic(a2 / steepness, b2 / steepness, shape[2])
+    limit = quadratic_form(shape[0] ** 2, shape[1] ** 2, shape[2])
+    form = quadratic_form(a2 / steepness, b2 / steepness, shape[2])
     for j in range(profile.shape[0]):
         for i in range(profile.shape[1]):
-            inside = _value(limit, i - x, j - y) <= shape[4] ** 2
+            inside = form_at(limit, i - x, j - y) <= shape[4] ** 2
             profile[j, i] = _moffat_points(form, beta, i - x, j - y, n) if inside else 0.0
     return steepness * (beta - 1.0) / (math.pi * math.sqrt(a2 * b2) * n * n)
 
@@ -176,7 +165,7 @@ def _moffat_points(form, beta, dx, dy, n):
         y = dy + (k + 0.5) / n - 0.5
         for m in range(n):
             x = dx + (m + 0.5) / n - 0.5
-            inverse = 1.0 / (1.0 + _value(form, x, y))
+            inverse = 1.0 / (1.0 + form_at(form, x, y))
             gx, gy = 2.0 * form[0] * x + form[1] * y, form[1] * x + 2.0 * form[2] * y
             laplacian = (bend * (gx * gx + gy * gy) * inverse - slope) * inverse
             value += inverse**beta * (1.0 + laplacian)
@@ -202,10 +191,10 @@ def clip_profile(profile, x, y, shape, radius):
 
     The pixel that holds the source is never left out.
     """
-    form = _quadratic(shape[0] ** 2, shape[1] ** 2, shape[2])
+    form = quadratic_form(shape[0] ** 2, shape[1] ** 2, shape[2])
     for j in range(profile.shape[0]):
         for i in range(profile.shape[1]):
-            if _value(form, i - x, j - y) > radius * radius and max(abs(i - x), abs(j - y)) > 0.5:
+            if form_at(form, i - x, j - y) > radius * radius and max(abs(i - x), abs(j - y)) > 0.5:
                 profile[j, i] = 0.0
 
 
@@ -229,3 +218,14 @@ def core_flags(pixels, profile, corner, shape, saturation):
             if profile[j, i] > threshold:
                 flags |= pixel_flag(pixels[j, i], corner[0] + i, corner[1] + j, shape, saturation)
     return flags
+
+
+@njit(cache=True, nogil=True)
+def all_plain(pixels, saturation):
+    """Whether no pixel of a cut-out has a flag: all on the frame, good, and not saturated."""
+    limit = math.inf if math.isnan(saturation) else saturation
+    plain = 0
+    for j in range(pixels.shape[0]):
+        for i in range(pixels.shape[1]):
+            plain += pixels[j, i] < limit
+    return plain == pixels.size

@@ -90,11 +90,20 @@ def _gather(image, corner, pixels):
     n_y, n_x = image.shape
     n, height, width = pixels.shape
     for k in range(n):
+        left = corner[k, 0]
+        start = min(max(-left, 0), width)
+        stop = max(min(n_x - left, width), start)
         for j in range(height):
             row = corner[k, 1] + j
-            for i in range(width):
-                column = corner[k, 0] + i
-                value = np.nan
-                if 0 <= row < n_y and 0 <= column < n_x:
-                    value = float(image[row, column])
-                pixels[k, j, i] = value if math.isfinite(value) else np.nan
+            if start > 0 or stop < width or not 0 <= row < n_y:
+                pixels[k, j, :] = np.nan
+            if 0 <= row < n_y:
+                _copy_finite(image[row, left + start : left + stop], pixels[k, j, start:stop])
+
+
+@njit(cache=True, nogil=True)
+def _copy_finite(row, out):
+    """Copy with NaN for infinity, without a branch: several pixels at a time."""
+    for i in range(out.size):
+        value = float(row[i])
+        out[i] = value if abs(value) < math.inf else np.nan
