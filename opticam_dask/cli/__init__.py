@@ -14,6 +14,7 @@ COMMANDS = {
     "demo": "demo",
     "simulate": "simulate",
     "scan": "scan",
+    "ingest": "ingest",
     "reduce": "reduce",
     "light-curve": "light_curve",
     "compact": "compact",
