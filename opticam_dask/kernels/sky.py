@@ -17,6 +17,7 @@ ISOLATED_SIGMAS = 6.0
 ISOLATED_RATIO = 0.3
 """Least light around a star in units of its two brightest pixels; 0.59 at sigma 0.6 px, 0.42 at 0.5."""
 SKY_SAMPLES = 20_000
+_RUN = 256  # pixels of a row looked at together
 
 
 @dataclass(frozen=True)
@@ -36,21 +37,78 @@ def sky_of(image: Image) -> Sky:
     ny, nx = image.shape
     # steps that are odd and unequal do not walk along one detector column or one readout channel
     step = max(1, math.isqrt(ny * nx // SKY_SAMPLES)) | 1
-    sample = image[::step, step // 2 :: step].ravel().astype(np.float64)
-    sample = sample[np.isfinite(sample)]
-    level, rms = math.nan, math.nan
+    return sky_of_sample(image[::step, step // 2 :: step])
+
+
+def sky_of_sample(pixels: NDArray[Any]) -> Sky:
+    """Median and scatter of some pixels, clipped as by `sky_of`; those that are not finite are left out."""
+    return Sky(*_clipped(np.sort(pixels, axis=None)))
+
+
+@numba.njit(cache=True, nogil=True)
+def _clipped(values: Any) -> tuple[float, float]:
+    """Clipped median and scatter of sorted values: what is clipped lies at the ends."""
+    low, high = 0, len(values)
+    while low < high and not np.isfinite(np.float64(values[high - 1])):
+        high -= 1
+    while low < high and not np.isfinite(np.float64(values[low])):
+        low += 1
+    level = rms = np.nan
     for _ in range(5):
-        if sample.size == 0:
-            return Sky(math.nan, math.nan)
-        level = float(np.median(sample))
-        rms = 1.482602218505602 * float(np.median(np.abs(sample - level)))
+        if low == high:
+            return np.nan, np.nan
+        level = 0.5 * (np.float64(values[(low + high - 1) // 2]) + np.float64(values[(low + high) // 2]))
+        rms = 1.482602218505602 * _median_deviation(values[low:high], level)
         if rms == 0.0:  # integer pixels with little noise: the median deviation is a whole number
-            rms = float(np.std(sample))
-        keep = np.abs(sample - level) <= 3.0 * rms
-        if keep.all():
+            rms = _deviation(values[low:high])
+        before = high - low
+        while low < high and level - np.float64(values[low]) > 3.0 * rms:
+            low += 1
+        while low < high and np.float64(values[high - 1]) - level > 3.0 * rms:
+            high -= 1
+        if high - low == before:
             break
-        sample = sample[keep]
-    return Sky(level, rms)
+    return level, rms
+
+
+@numba.njit(cache=True, nogil=True)
+def _median_deviation(values: Any, level: float) -> float:
+    """Median of the distances of sorted values from their median."""
+    n = len(values)
+    lower = _nearest(values, level, (n - 1) // 2)
+    return lower if n % 2 else 0.5 * (lower + _nearest(values, level, n // 2))
+
+
+@numba.njit(cache=True, nogil=True)
+def _nearest(values: Any, level: float, k: int) -> float:
+    """Distance of the k-th nearest of sorted values from their median, k from 0.
+
+    The distances grow from the middle to both ends; bisection tells how many of the k + 1 lie below it.
+    """
+    n = len(values)
+    middle = n // 2
+    low, high = max(0, k + 1 - (n - middle)), min(k + 1, middle)
+    while low < high:
+        i = (low + high) // 2
+        if level - np.float64(values[middle - 1 - i]) < np.float64(values[middle + k - i]) - level:
+            low = i + 1
+        else:
+            high = i
+    below = level - np.float64(values[middle - low]) if low > 0 else 0.0
+    above = np.float64(values[middle + k - low]) - level if low <= k else 0.0
+    return max(below, above)
+
+
+@numba.njit(cache=True, nogil=True)
+def _deviation(values: Any) -> float:
+    """Standard deviation."""
+    total = 0.0
+    for value in values:
+        total += np.float64(value)
+    mean, square = total / len(values), 0.0
+    for value in values:
+        square += (np.float64(value) - mean) ** 2
+    return math.sqrt(square / len(values))
 
 
 @numba.njit(cache=True, nogil=True)
@@ -93,26 +151,48 @@ def brightest_neighbour(image: Any, x0: int, y0: int) -> tuple[int, int, bool]:
 @numba.njit(cache=True, nogil=True)
 def _isolated(image: Any, level: float, rms: float, limit: float, ratio: float, out: Any) -> int:
     ny, nx = image.shape
-    threshold = level + limit * rms
+    threshold = np.float32(level + limit * rms)
     n = 0
     for y in range(ny):
-        for x in range(nx):
-            if not float(image[y, x]) > threshold:
+        for start in range(0, nx, _RUN):
+            stop = min(nx, start + _RUN)
+            if not exceeds(image[y, start:stop], threshold):
                 continue
-            bx, by, highest = brightest_neighbour(image, x, y)
-            if not highest or n + 2 > len(out):
-                continue
-            pair = (bx != x or by != y) and float(image[by, bx]) > level + 3.0 * rms
-            core = float(image[y, x]) - level + (float(image[by, bx]) - level if pair else 0.0)
-            if not pair:
-                bx, by = x, y
-            if _surround(image, x, y, bx, by, level) < ratio * core:
-                out[n] = y * nx + x
-                n += 1
-                if pair:
-                    out[n] = by * nx + bx
-                    n += 1
+            for x in range(start, stop):
+                if np.float32(image[y, x]) > threshold and n + 2 <= len(out):
+                    n = _add_if_alone(image, x, y, level, rms, ratio, out, n)
     return n
+
+
+@numba.njit(cache=True, nogil=True)
+def exceeds(values: Any, threshold: Any) -> bool:
+    """Whether some value exceeds a threshold; without a branch, so many are looked at at once."""
+    hits = np.int32(0)
+    for n in range(len(values)):
+        hits += np.int32(np.float32(values[n]) > threshold)
+    return hits > 0
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_if_alone(
+    image: Any, x: int, y: int, level: float, rms: float, ratio: float, out: Any, n: int
+) -> int:
+    """Append a pixel, or it and its brightest neighbour, if there is no light around; the new length."""
+    nx = image.shape[1]
+    bx, by, highest = brightest_neighbour(image, x, y)
+    if not highest:
+        return n
+    pair = (bx != x or by != y) and float(image[by, bx]) > level + 3.0 * rms
+    core = float(image[y, x]) - level + (float(image[by, bx]) - level if pair else 0.0)
+    if not pair:
+        bx, by = x, y
+    if _surround(image, x, y, bx, by, level) >= ratio * core:
+        return n
+    out[n] = y * nx + x
+    if not pair:
+        return n + 1
+    out[n + 1] = by * nx + bx
+    return n + 2
 
 
 def isolated_pixels(image: Image, sky: Sky) -> NDArray[np.int64]:
