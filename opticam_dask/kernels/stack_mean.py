@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -62,32 +64,72 @@ def clean_mean(
 
 
 def _clean(stack: Stack, scale: float, noise: float, ratio: float, reach: int) -> NDArray[np.float64]:
-    total, number = stack.total.copy(), stack.count.copy()
-    values = [np.where(np.isfinite(value), value, 0.0).astype(np.float64) for value in stack.largest]
-    fixed = [np.rint(value * scale).astype(np.int64) for value in values]
-    removable = np.clip(stack.count - _LEAST_LEFT, 0, 2)
-    core = _mean(total - (removable >= 1) * fixed[0] - (removable >= 2) * fixed[1], number - removable, scale)
-    light = np.maximum(np.nan_to_num(core) - _LIGHT * noise / np.sqrt(np.maximum(number, 1)), 0.0)
-    allowed = RAY_SIGMAS * noise + ratio * _brightest_near(light, reach)
-    both = (removable >= 2) & (values[1] - core > allowed)
-    others = _mean(total - fixed[0], np.maximum(number - 1, 1), scale)
-    first = both | ((removable >= 1) & (values[0] - others > allowed))
-    for outlier, value in ((first, fixed[0]), (both, fixed[1])):
-        total -= outlier * value
-        number -= outlier
-    return _mean(total, number, scale)
-
-
-def _mean(total: NDArray[np.int64], number: NDArray[np.int32], scale: float) -> NDArray[np.float64]:
-    mean = np.full(total.shape, np.nan)
-    np.divide(total, scale * number.astype(np.float64), out=mean, where=number > 0)
+    light = np.empty(stack.count.shape)
+    _light(stack.total, stack.count, stack.largest, scale, noise, light)
+    near = _brightest_near(light, reach)
+    mean = np.empty(stack.count.shape)
+    _mean(stack.total, stack.count, stack.largest, scale, RAY_SIGMAS * noise, ratio, near, mean)
     return mean
 
 
-def _brightest_near(image: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
+@numba.njit(cache=True, nogil=True)
+def _without_largest(total: int, number: int, first: float, second: float, k: int, scale: float) -> float:
+    """Mean at a pixel without its ``k`` largest values, truncated as they were in the sum."""
+    if number <= k:
+        return np.nan
+    if k >= 1:
+        total -= np.int64(np.float64(first) * scale)
+    if k >= 2:
+        total -= np.int64(np.float64(second) * scale)
+    return total / (scale * (number - k))
+
+
+@numba.njit(cache=True, nogil=True)
+def _light(total: Any, count: Any, largest: Any, scale: float, noise: float, light: Any) -> None:
+    """What the mean of the smaller values exceeds its own noise by."""
+    rows, columns = light.shape
+    for j in range(rows):
+        for i in range(columns):
+            n, first, second = count[j, i], largest[0, j, i], largest[1, j, i]
+            k = min(max(n - _LEAST_LEFT, 0), 2)
+            core = _without_largest(total[j, i], n, first, second, k, scale)
+            excess = core - _LIGHT * noise / math.sqrt(max(n, 1))
+            light[j, i] = excess if excess > 0.0 else 0.0
+
+
+@numba.njit(cache=True, nogil=True)
+def _mean(
+    total: Any, count: Any, largest: Any, scale: float, least: float, ratio: float, near: Any, mean: Any
+) -> None:
+    rows, columns = mean.shape
+    for j in range(rows):
+        for i in range(columns):
+            all_of_them, n = total[j, i], count[j, i]
+            first, second = largest[0, j, i], largest[1, j, i]
+            allowed = least + ratio * near[j, i]
+            k = min(max(n - _LEAST_LEFT, 0), 2)
+            # two rays hide each other: the second is looked at first
+            if k == 2 and not second - _without_largest(all_of_them, n, first, second, 2, scale) > allowed:
+                k = 1
+            if k == 1 and not first - _without_largest(all_of_them, n, first, second, 1, scale) > allowed:
+                k = 0
+            mean[j, i] = _without_largest(all_of_them, n, first, second, k, scale)
+
+
+@numba.njit(cache=True, nogil=True)
+def _brightest_near(image: Any, reach: int) -> Any:
     """Maximum of the square of ``2 * reach + 1`` pixels around each pixel."""
-    for axis in range(2):
-        margin = [(reach, reach) if n == axis else (0, 0) for n in range(2)]
-        padded = np.pad(image, margin, mode="edge")
-        image = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=axis).max(axis=-1)
-    return image
+    rows, columns = image.shape
+    wide, out = image.copy(), image.copy()
+    for j in range(rows):
+        for shift in range(1, min(reach, columns - 1) + 1):
+            for i in range(columns - shift):
+                wide[j, i] = max(wide[j, i], image[j, i + shift])
+            for i in range(shift, columns):
+                wide[j, i] = max(wide[j, i], image[j, i - shift])
+    for j in range(rows):
+        out[j] = wide[j]
+        for other in range(max(0, j - reach), min(rows, j + reach + 1)):
+            for i in range(columns):
+                out[j, i] = max(out[j, i], wide[other, i])
+    return out
