@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from opticam_dask.errors import InputError
+from opticam_dask.io.zarr_store.layout import is_store
 
 Source: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
@@ -22,12 +23,12 @@ def is_fits_name(name: str) -> bool:
 
 
 def find_files(source: Source, *, recursive: bool = False) -> list[str]:
-    """FITS files of a source.
+    """FITS files of a source, or those that a store stands for.
 
     Parameters
     ----------
     source : path, pattern, or iterable of paths
-        A folder, a file, a glob pattern (``**`` descends), or any number of these.
+        A folder, a store, a file, a glob pattern (``**`` descends), or any number of these.
     recursive : bool
         Whether to look into folders inside folders.
 
@@ -88,6 +89,11 @@ def _named(path: Path) -> Iterator[str]:
 
 
 def _walk(folder: Path, recursive: bool) -> Iterator[str]:
+    if is_store(folder):
+        from opticam_dask.io.zarr_store.headers import stored_paths
+
+        yield from stored_paths(str(folder))
+        return
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
