@@ -10,8 +10,15 @@ from numba import njit
 
 from opticam_dask.errors import InputError
 from opticam_dask.kernels.clipping import ClipRule, clip_sorted, sort_rows, statistics_of_sorted
-from opticam_dask.kernels.neighbours import MASK_SCALE, covered, mask_form, neighbours_of
 from opticam_dask.kernels.gaussian import quadratic_form
+from opticam_dask.kernels.neighbours import (
+    MASK_SCALE,
+    NO_SOURCES,
+    OrderedSources,
+    covered,
+    mask_form,
+    neighbours_of,
+)
 from opticam_dask.kernels.stamps import Ellipse, stamp_batches
 
 if TYPE_CHECKING:
@@ -69,7 +76,7 @@ def annulus_statistics(
     r_in: float = R_IN,
     r_out: float = R_OUT,
     rule: ClipRule | None = None,
-    sources: XY | None = None,
+    sources: XY | OrderedSources | None = None,
 ) -> SkyStatistics:
     """Sigma-clipped statistics of the pixels whose centres lie in an elliptical annulus.
 
@@ -85,7 +92,7 @@ def annulus_statistics(
         Inner and outer scale.
     rule : ClipRule, optional
         Default: 3 sigma about the median, 10 iterations.
-    sources : ndarray, shape (m, 2), optional [pixel]
+    sources : ndarray, shape (m, 2) [pixel], or OrderedSources, optional
         All sources, those at ``xy`` among them; what they cover is left out of the annuli of others.
 
     Returns
@@ -103,14 +110,18 @@ def annulus_statistics(
     shape, form = (*ellipse, float(r_in), float(r_out)), mask_form(ellipse)
     for rows, stamps, near in annuli(image, xy, ellipse, (r_in, r_out), sources):
         values = np.empty((len(stamps.pixels), stamps.pixels[0].size))
-        _collect(stamps.pixels, stamps.xy, stamps.corner, shape, near, form, values, count[rows])
+        _collect(stamps.pixels, stamps.xy, stamps.corner, shape, *near, form, values, count[rows])
         sort_rows(values, count[rows, 2], image.dtype.kind in "iu")
         _statistics(values, rule or ClipRule(), table[rows], count[rows])
     return SkyStatistics(*table.T, *count.T)
 
 
 def annuli(
-    image: Image, xy: XY, ellipse: Ellipse, scales: tuple[float, float], sources: XY | None
+    image: Image,
+    xy: XY,
+    ellipse: Ellipse,
+    scales: tuple[float, float],
+    sources: XY | OrderedSources | None,
 ) -> Iterator[tuple[slice, Stamps, Neighbours]]:
     """Cut-outs that hold the annuli, and the sources that may cover part of them.
 
@@ -118,7 +129,9 @@ def annuli(
     """
     if not 0 <= scales[0] < scales[1] < math.inf:
         raise InputError(f"an annulus needs 0 <= r_in < r_out, not {scales[0]} and {scales[1]}")
-    others = np.empty((0, 2)) if sources is None else np.asarray(sources, dtype=float)
+    others = NO_SOURCES if sources is None else sources
+    if not isinstance(others, OrderedSources):
+        others = OrderedSources.of(others, ellipse)
     for rows, stamps in stamp_batches(image, xy, ellipse.half_extent(scales[1])):
         yield rows, stamps, neighbours_of(xy[rows], others, ellipse, scales[1] + MASK_SCALE)
 
@@ -182,11 +195,11 @@ def _holds(dx, dy, shape, scale):
 
 
 @njit(cache=True, nogil=True)
-def _collect(pixels, xy, corner, shape, near, form, values, count):
+def _collect(pixels, xy, corner, shape, first, around, form, values, count):
     """Copy the good pixels of each annulus into a row of ``values``; count the masked and the good ones."""
     nowhere = np.empty((0, 2))
     for k in range(pixels.shape[0]):
-        others = near.xy[near.first[k] : near.first[k + 1]] - corner[k]
+        others = around[first[k] : first[k + 1]] - corner[k]
         n, masked = gather(pixels[k], xy[k], shape, others, form, values[k], nowhere)
         values[k, n:] = np.nan
         count[k, 1], count[k, 2] = masked, n

@@ -142,7 +142,7 @@ def _step(pixels, x, y, psf, level, buffer):
 
 @njit(cache=True, nogil=True)
 def _moments(pixels, window, left, x, y, level):
-    """Moments of the squared window over the good pixels (0, x, y, xx, xy, yy), and of data under it (0, x, y).
+    """Moments of the squared window (0, x, y, xx, xy, yy) and of the data under it (0, x, y), of good pixels.
 
     Each row is summed on its own first: its distance from the centre in y is the same for all its pixels.
     """

@@ -40,7 +40,7 @@ def fill_gaussian(out, x, y, form):
             for i in range(width):
                 out[j, i] = math.exp(-0.5 * form_at(form, i - x, j - y))
         return
-    middle = min(max(int(math.floor(y + 0.5)), 0), height - 1)
+    middle = min(max(math.floor(y + 0.5), 0), height - 1)
     dy, bend = middle - y, math.exp(-form[2])
     upward, downward = np.empty(width), np.empty(width)
     factor = math.exp(0.5 * (form[1] * x - form[2] * (2.0 * dy + 1.0)))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
+from opticam_dask.kernels.clipping import first_from
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -39,15 +41,41 @@ class Neighbours(NamedTuple):
     xy: XY
 
 
-def neighbours_of(xy: XY, sources: XY, psf: Ellipse, reach: float) -> Neighbours:
+class OrderedSources(NamedTuple):
+    """Sources of a frame in the order in which neighbours are looked for, those with NaN left out.
+
+    Parameters
+    ----------
+    xy, scaled : ndarray, shape (m, 2)
+        Positions [pixel], and in the axes of an ellipse, in units of them; sorted by the latter.
+    """
+
+    xy: XY
+    scaled: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, sources: XY, psf: Ellipse) -> OrderedSources:
+        """Order sources by their places along the axes of the PSF."""
+        known = np.asarray(sources, dtype=float)
+        finite = np.isfinite(known).all(axis=1)
+        known = known if finite.all() else known[finite]
+        scaled = _scaled(known, psf)
+        order = np.lexsort((scaled[:, 1], scaled[:, 0]))
+        return cls(known[order], scaled[order])
+
+
+NO_SOURCES = OrderedSources(np.empty((0, 2)), np.empty((0, 2)))
+
+
+def neighbours_of(xy: XY, sources: XY | OrderedSources, psf: Ellipse, reach: float) -> Neighbours:
     """Find the sources near each place, all but the nearest, which is taken to be the place's own.
 
     Parameters
     ----------
     xy : ndarray, shape (n, 2) [pixel]
         Places.
-    sources : ndarray, shape (m, 2) [pixel]
-        All sources, in any order; rows with NaN are left out.
+    sources : ndarray, shape (m, 2) [pixel], or OrderedSources
+        All sources, in any order; rows with NaN are left out. If ordered, then by the same ellipse.
     psf : Ellipse
         Ellipse in whose axes distances are measured.
     reach : float
@@ -58,16 +86,8 @@ def neighbours_of(xy: XY, sources: XY, psf: Ellipse, reach: float) -> Neighbours
     Neighbours
         In an order that depends on their positions alone.
     """
-    known = sources[np.isfinite(sources).all(axis=1)]
-    scaled = _scaled(known, psf)
-    order = np.lexsort((scaled[:, 1], scaled[:, 0]))
-    first = np.zeros(len(xy) + 1, dtype=np.int64)
-    places, others = _scaled(xy, psf), scaled[order]
-    begin = np.searchsorted(others[:, 0], places[:, 0] - reach)
-    _near(places, others, begin, reach, first, np.empty(0, dtype=np.int64))
-    index = np.empty(first[-1], dtype=np.int64)
-    _near(places, others, begin, reach, first, index)
-    return Neighbours(first, known[order][index])
+    ordered = sources if isinstance(sources, OrderedSources) else OrderedSources.of(sources, psf)
+    return Neighbours(*_find(np.asarray(xy, dtype=float), tuple(psf), ordered.xy, ordered.scaled, reach))
 
 
 def source_mask(
@@ -109,20 +129,35 @@ def _scaled(xy: XY, psf: Ellipse) -> NDArray[np.float64]:
 
 
 @njit(cache=True, nogil=True)
-def _near(places, others, begin, reach, first, index):
-    """Note where the neighbours of each place begin, and their rows as far as there is room."""
-    n = 0
-    for k in range(len(places)):
-        first[k] = n
-        nearest = _nearest(places[k], others, begin[k], reach)
-        i = begin[k]
-        while i < len(others) and others[i, 0] - places[k, 0] <= reach:
-            if i != nearest and _distance(places[k], others[i]) < reach:
-                if n < len(index):
-                    index[n] = i
-                n += 1
-            i += 1
-    first[len(places)] = n
+def _find(xy, psf, sources, scaled, reach):
+    """Where the neighbours of each place begin, and they themselves: first counted, then noted."""
+    a, b, theta = psf
+    cos, sin = math.cos(theta), math.sin(theta)
+    first, found = np.zeros(len(xy) + 1, dtype=np.int64), np.empty((0, 2))
+    for noted in range(2 if len(scaled) else 0):
+        n = 0
+        for k in range(len(xy)):
+            first[k] = n
+            place = ((xy[k, 0] * cos + xy[k, 1] * sin) / a, (xy[k, 1] * cos - xy[k, 0] * sin) / b)
+            begin = first_from(scaled[:, 0], 0, len(scaled), place[0] - reach)
+            n = _note(place, begin, _nearest(place, scaled, begin, reach), sources, scaled, reach, found, n)
+        first[len(xy)] = n
+        if not noted:
+            found = np.empty((n, 2))
+    return first, found
+
+
+@njit(cache=True, nogil=True)
+def _note(place, begin, nearest, sources, scaled, reach, found, n):
+    """Note the neighbours of a place from row ``n`` on, as far as there is room; return the row after."""
+    i = begin
+    while i < len(scaled) and scaled[i, 0] - place[0] <= reach:
+        if i != nearest and _distance(place, scaled[i]) < reach:
+            if n < len(found):
+                found[n] = sources[i]
+            n += 1
+        i += 1
+    return n
 
 
 @njit(cache=True, nogil=True)

@@ -15,6 +15,7 @@ from opticam_dask.kernels.neighbours import mask_form
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from opticam_dask.kernels.neighbours import OrderedSources
     from opticam_dask.kernels.stamps import Ellipse
     from opticam_dask.types import XY, Image
 
@@ -54,7 +55,7 @@ def annulus_planes(
     r_in: float = R_IN,
     r_out: float = R_OUT,
     rule: ClipRule | None = None,
-    sources: XY | None = None,
+    sources: XY | OrderedSources | None = None,
 ) -> SkyPlanes:
     """Plane through the pixels of the annulus around each source, by least squares.
 
@@ -72,17 +73,17 @@ def annulus_planes(
     shape = (*ellipse, float(r_in), float(r_out))
     for rows, stamps, near in annuli(image, xy, ellipse, (r_in, r_out), sources):
         _fit_all(
-            stamps.pixels, stamps.xy, stamps.corner, shape, near, mask_form(ellipse),
+            stamps.pixels, stamps.xy, stamps.corner, shape, *near, mask_form(ellipse),
             rule or ClipRule(), table[rows], count[rows],
         )  # fmt: skip
     return SkyPlanes(*table.T, *count.T)
 
 
 @njit(cache=True, nogil=True)
-def _fit_all(pixels, xy, corner, shape, near, form, rule, table, count):
+def _fit_all(pixels, xy, corner, shape, first, around, form, rule, table, count):
     values, places = np.empty(pixels[0].size), np.empty((pixels[0].size, 2))
     for k in range(pixels.shape[0]):
-        others = near.xy[near.first[k] : near.first[k + 1]] - corner[k]
+        others = around[first[k] : first[k + 1]] - corner[k]
         n, masked = gather(pixels[k], xy[k], shape, others, form, values, places)
         level, scatter, leverage, left = _fit_clipped(values[:n], places[:n] - xy[k], rule)
         table[k, 0], table[k, 1], table[k, 2] = level, scatter, leverage

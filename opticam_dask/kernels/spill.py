@@ -67,7 +67,7 @@ def _spilt(xy, flux, error, psf, beta, found):
 
 @njit(cache=True, nogil=True)
 def _least_drop(square):
-    """Bound from below, cheap, of one over `beyond` of a Gaussian: erfc(x) < exp(-x^2) and four of its terms."""
+    """Cheap lower bound of one over `beyond` of a Gaussian, from erfc(x) < exp(-x^2) and its series."""
     half = 0.5 * square
     return 1.0 + half * (1.0 + half * (1.0 / 2.0 + half * (1.0 / 6.0 + half / 24.0)))
 

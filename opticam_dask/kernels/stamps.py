@@ -79,17 +79,20 @@ def stamp_batches(image: Image, xy: XY, half: tuple[float, float]) -> Iterator[t
     step = max(1, _BATCH_BYTES // (8 * width * height))
     for start in range(0, len(xy), step):
         rows = slice(start, min(start + step, len(xy)))
-        corner = np.floor(xy[rows] + 0.5).astype(np.int64) - np.array([half_x, half_y])
-        pixels = np.empty((len(corner), height, width))
-        _gather(image, corner, pixels)
-        yield rows, Stamps(pixels, xy[rows] - corner, corner, (image.shape[0], image.shape[1]))
+        places = np.array(xy[rows], dtype=float, order="C")
+        corner, pixels = np.empty(places.shape, np.int64), np.empty((len(places), height, width))
+        _gather(image, half_x, half_y, places, corner, pixels)
+        yield rows, Stamps(pixels, places, corner, (image.shape[0], image.shape[1]))
 
 
 @njit(cache=True, nogil=True)
-def _gather(image, corner, pixels):
+def _gather(image, half_x, half_y, xy, corner, pixels):
+    """Fill in corners and pixels of cut-outs, and put ``xy`` into their coordinates."""
     n_y, n_x = image.shape
     n, height, width = pixels.shape
     for k in range(n):
+        corner[k, 0], corner[k, 1] = math.floor(xy[k, 0] + 0.5) - half_x, math.floor(xy[k, 1] + 0.5) - half_y
+        xy[k, 0], xy[k, 1] = xy[k, 0] - corner[k, 0], xy[k, 1] - corner[k, 1]
         left = corner[k, 0]
         start = min(max(-left, 0), width)
         stop = max(min(n_x - left, width), start)

@@ -102,6 +102,10 @@ class AperturePhotometer(BasePhotometer):
         minor = self.semimajor_axis if self.semiminor_axis is None else self.semiminor_axis
         return Ellipse(self.semimajor_axis, minor, angle)
 
+    def pixels_within(self, psf: PsfModel) -> float:
+        """Semi-major axis of the aperture [pixel]."""
+        return self.reach(psf).semimajor
+
     def variant(self) -> str:
         """Return the scale of the aperture, such as ``_x1.5``, unless it is 1, and ``_moffat``."""
         scale = "" if self.scale == 1.0 else f"_x{self.scale:g}"

@@ -12,7 +12,7 @@ import numpy as np
 
 from opticam_dask.errors import InputError
 from opticam_dask.kernels.background import as_pixels, default_box_size
-from opticam_dask.kernels.centroid import claim_winners, recentre
+from opticam_dask.kernels.centroid import WINDOW, claim_winners, recentre
 from opticam_dask.kernels.hot import any_near, repaired
 from opticam_dask.kernels.marks import marked_near
 from opticam_dask.kernels.profile import PROFILE_RADIUS
@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from opticam_dask.kernels.noise import Fluxes
     from opticam_dask.kernels.optimal import SourceSky
     from opticam_dask.kernels.stamps import Ellipse
+    from opticam_dask.photometers.noise_budget import NoiseTerms
+    from opticam_dask.photometers.records import Rows
     from opticam_dask.photometers.sky import Sky
     from opticam_dask.types import XY, Image, PsfModel
 
@@ -59,8 +61,13 @@ ProfileName = Literal["gaussian", "moffat"]
 MIN_SIGNAL_TO_NOISE = 3.0
 """A star must stand out by this much from the sky, through a filter matched to the PSF, to be found."""
 
+_NOT_MATCHED, _FIT_FAILED, _NO_FLUX = int(Flag.NOT_MATCHED), int(Flag.FIT_FAILED), int(NULL_FLUX_FLAGS)
 _SIGHT = 12.0
 """Pixels within this many standard deviations of a source can bear on it: profile, annulus, and room."""
+
+
+_PIXEL = 1.0
+"""A pixel counts as far as its corners, which are less than this from its centre [pixel]."""
 
 
 class BasePhotometer(ABC):
@@ -134,6 +141,26 @@ class BasePhotometer(ABC):
         matching = 0.0 if self.forced else self._tolerance(psf)
         return max(self.footprint(psf).semimajor, PROFILE_RADIUS * psf.semimajor_sigma) + matching
 
+    def pixels_within(self, psf: PsfModel) -> float:
+        """Distance from where a source is measured of the farthest pixel that `extract` uses [pixel].
+
+        Infinite unless a class says otherwise, for itself: what its subclasses look at is not known.
+        """
+        return math.inf
+
+    def sight(self, psf: PsfModel) -> float:
+        """Distance from a predicted place within which all pixels lie that bear on its measurement [pixel].
+
+        Infinite where whole frames are needed: for a background of the frame, and for functions and classes
+        of the user's.
+        """
+        estimator = self.local_background_estimator
+        if "pixels_within" not in vars(type(self)) or estimator is None or not has_kernel(estimator):
+            return math.inf
+        scale = max(float(estimator.r_out_scale), WINDOW)
+        matching = 0.0 if self.forced else self._tolerance(psf)
+        return max(scale * psf.semimajor_sigma, self.pixels_within(psf)) + matching + _PIXEL
+
     def variant(self) -> str:
         """Part of the label that tells apart runs with other options, such as ``_moffat``."""
         return ""
@@ -201,9 +228,19 @@ class BasePhotometer(ABC):
         InputError
             If the frame, the positions, the gain or the hot pixels are not what they should be.
         """
-        return self._observe(frame, xy, psf, gain, saturation, background, box_size, hot)[0]
+        exposure = frame if isinstance(frame, Exposure) else Exposure(frame, gain=gain, saturation=saturation)
+        return self._observe(exposure, xy, psf, background, box_size, hot)[0]
 
-    def noise_terms(self, frame: Image | Exposure, xy: XY, psf: PsfModel, **known: Any) -> NDArray[np.void]:
+    def noise_terms(
+        self,
+        frame: Image | Exposure,
+        xy: XY,
+        psf: PsfModel,
+        *,
+        gain: float = 1.0,
+        saturation: float = math.nan,
+        **known: Any,
+    ) -> NDArray[np.void]:
         """Errors of the fluxes of one frame, by cause; parameters are those of `measure`.
 
         Returns
@@ -217,35 +254,37 @@ class BasePhotometer(ABC):
         InputError
             As `measure`.
         """
-        return self._observe(frame, xy, psf, **known)[1]
+        exposure = frame if isinstance(frame, Exposure) else Exposure(frame, gain=gain, saturation=saturation)
+        result, rows, variances = self._observe(exposure, xy, psf, **known)
+        terms = empty_terms(len(result))
+        if variances is not None:
+            fill_terms(terms, rows, result["flux"][rows], variances)
+        return terms
 
     def _observe(
         self,
-        frame: Image | Exposure,
+        frame: Exposure,
         xy: XY,
         psf: PsfModel,
-        gain: float = 1.0,
-        saturation: float = math.nan,
         background: Callable[[Image], Any] | None = None,
         box_size: int | None = None,
         hot: NDArray[np.int64] | None = None,
-    ) -> tuple[NDArray[np.void], NDArray[np.void]]:
-        """Measurements, and the errors by cause."""
-        if not isinstance(frame, Exposure):
-            frame = Exposure(frame, gain=gain, saturation=saturation)
+    ) -> tuple[NDArray[np.void], Rows, NoiseTerms | None]:
+        """Measurements, and of the rows that could be measured the variances by cause."""
         image, xy = as_pixels(frame.image), np.asarray(xy, dtype=float)
         check_request(frame, xy, image.shape)
         box_size = box_size or default_box_size(image.shape[1], psf.semimajor_sigma)
         image, shown = self._without_hot(image, xy, psf, checked_hot(hot, image), background)
-        request = SkyRequest(replace(frame, image=image), shown, psf, xy, background, box_size)
-        result, terms = empty_result(xy, image.shape, forced=self.forced), empty_terms(len(xy))
-        rows = np.flatnonzero((result["flags"] & int(Flag.NOT_ALIGNED | Flag.EDGE)) == 0)
-        if rows.size:
+        frame = frame if image is frame.image else replace(frame, image=image)
+        request = SkyRequest(frame, shown, psf, xy, background, box_size)
+        result, rows = empty_result(xy, image.shape, forced=self.forced)
+        variances = None
+        if len(xy[rows]):
             sky = sky_of_frame(self.local_background_estimator, request)
             place, lost = self._places(request, xy[rows], sky)
-            self._fill(result, terms, rows, request, place, lost, sky)
+            variances = self._fill(result, rows, request, place, lost, sky)
         flag_blends(result, self.reach(psf), psf)
-        return result, terms
+        return result, rows, variances
 
     def _without_hot(
         self, image: Image, xy: XY, psf: PsfModel, hot: NDArray[np.int64], background: Any
@@ -287,25 +326,25 @@ class BasePhotometer(ABC):
     def _fill(
         self,
         result: NDArray[np.void],
-        terms: NDArray[np.void],
-        rows: NDArray[np.intp],
+        rows: Rows,
         request: SkyRequest,
         place: XY,
         lost: NDArray[np.bool_],
         sky: Sky,
-    ) -> None:
-        """Measure the sources in ``rows`` at ``place``, and write them into ``result`` and ``terms``."""
+    ) -> NoiseTerms:
+        """Measure the sources in ``rows`` at ``place``, write them into ``result``, return the variances."""
         under, flags = sky.at(place)
         frame, psf = request.exposure, request.psf
         fluxes = self.extract(frame, place, psf, under)
         variances = self.noise.terms(fluxes, under, frame, response_at(frame, place))
-        good = has_flux(fluxes, under, variances) & ~lost
-        flags = flags | fluxes.flags | np.where(lost, int(Flag.NOT_MATCHED), 0)
+        total = variances.total
+        good = has_flux(fluxes, under, total) & ~lost
+        flags = flags | fluxes.flags | _NOT_MATCHED * lost
         flags |= marked_near(frame.marked, frame.marks, frame.image.shape, place, self.footprint(psf))
-        flags |= np.where(~good & ((flags & int(NULL_FLUX_FLAGS)) == 0), int(Flag.FIT_FAILED), 0)
-        flux = np.where(good, fluxes.flux, np.nan)
-        fill_terms(terms, rows, flux, variances)
-        result["flux"][rows], result["flux_err"][rows] = flux, terms["total"][rows]
+        flags |= _FIT_FAILED * (~good & ((flags & _NO_FLUX) == 0))
+        result["flux"][rows] = np.where(good, fluxes.flux, np.nan)
+        result["flux_err"][rows] = np.sqrt(np.where(good, total, np.nan))
         result["bkg"][rows], result["bkg_err"][rows] = under.level, under.scatter
         result["x"][rows], result["y"][rows] = place.T
         result["flags"][rows] |= flags.astype(np.int32)
+        return variances

@@ -45,7 +45,7 @@ class NoiseTerms(NamedTuple):
     @property
     def total(self) -> NDArray[np.float64]:
         """Sum of the terms [adu^2]."""
-        return np.asarray(sum(self, np.zeros_like(self.source)))
+        return np.asarray(self.source + self.sky + self.level + self.flat + self.scintillation)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from opticam_dask.errors import InputError
 from opticam_dask.kernels.optimal import Weighting, optimal_fluxes
-from opticam_dask.kernels.profile import core_radius, peak_density
+from opticam_dask.kernels.profile import core_radius, peak_density, profile_radius
 from opticam_dask.kernels.stamps import Ellipse
 from opticam_dask.photometers.base import BasePhotometer, ProfileName
 from opticam_dask.photometers.noise_budget import DEFAULT_NOISE, NoiseBudget
@@ -104,12 +104,16 @@ class OptimalPhotometer(BasePhotometer):
 
     def reach(self, psf: PsfModel) -> Ellipse:
         """Ellipse of the PSF with semi-axes of one FWHM: a neighbour there is blended [pixel]."""
-        return ellipse_of(psf.scaled(FWHM_PER_SIGMA))
+        return ellipse_of(psf, FWHM_PER_SIGMA)
 
     def footprint(self, psf: PsfModel) -> Ellipse:
         """Core of the profile, or what the clip radius leaves of it [pixel]."""
         radius = core_radius(self._exponent(psf))
-        return ellipse_of(psf.scaled(radius if self.clip_radius is None else min(radius, self.clip_radius)))
+        return ellipse_of(psf, radius if self.clip_radius is None else min(radius, self.clip_radius))
+
+    def pixels_within(self, psf: PsfModel) -> float:
+        """Radius to which the profile is followed along its major axis [pixel]."""
+        return profile_radius(self._exponent(psf)) * psf.semimajor_sigma
 
     def variant(self) -> str:
         """Return ``_moffat`` for that profile."""

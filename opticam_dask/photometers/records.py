@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from opticam_dask.kernels.stamps import Ellipse
     from opticam_dask.photometers.noise_budget import NoiseTerms
     from opticam_dask.types import XY, Exposure, Image, PsfModel
+
+Rows: TypeAlias = "NDArray[np.intp] | slice"
+"""Some rows of a table; a slice, which is faster, where it is all of them."""
 
 _ERRORS = ("source", "sky", "level", "flat", "scintillation", "total")
 NOISE_TERMS = np.dtype([(name, "f8") for name in ("flux", *_ERRORS)])
@@ -48,17 +51,19 @@ def checked_hot(hot: Any, image: Image) -> NDArray[np.int64]:
     return np.asarray(hot, np.int64)
 
 
-def empty_result(xy: XY, shape: tuple[int, ...], *, forced: bool) -> NDArray[np.void]:
-    """Rows without a measurement; those with no place on the frame are flagged for good."""
+def empty_result(xy: XY, shape: tuple[int, ...], *, forced: bool) -> tuple[NDArray[np.void], Rows]:
+    """Rows without a measurement, and which have a place on the frame; the others are flagged for good."""
     result = np.zeros(len(xy), dtype=MEASUREMENT)
     for name in ("flux", "flux_err", "bkg", "bkg_err"):
         result[name] = np.nan
     result["x"], result["y"] = xy.T
-    aligned = np.isfinite(xy).all(axis=1)
     result["flags"] = int(Flag.FORCED) if forced else 0
-    result["flags"][~aligned] |= int(Flag.NOT_ALIGNED)
-    result["flags"][aligned & ~on_frame(xy, shape)] |= int(Flag.EDGE)
-    return result
+    there = on_frame(xy, shape)
+    if there.all():
+        return result, slice(None)
+    aligned = np.isfinite(xy).all(axis=1)
+    result["flags"] |= np.where(~aligned, int(Flag.NOT_ALIGNED), np.where(there, 0, int(Flag.EDGE)))
+    return result, np.flatnonzero(there)
 
 
 def empty_terms(n: int) -> NDArray[np.void]:
@@ -66,9 +71,7 @@ def empty_terms(n: int) -> NDArray[np.void]:
     return np.full((n, 1 + len(_ERRORS)), np.nan).view(NOISE_TERMS).reshape(n)
 
 
-def fill_terms(
-    table: NDArray[np.void], rows: NDArray[np.intp], flux: NDArray[np.float64], terms: NoiseTerms
-) -> None:
+def fill_terms(table: NDArray[np.void], rows: Rows, flux: NDArray[np.float64], terms: NoiseTerms) -> None:
     """Write fluxes and their errors into some rows of the table; NaN where there is no flux."""
     variances = np.column_stack([*terms, terms.total])
     variances[np.isnan(flux)] = np.nan
@@ -76,9 +79,9 @@ def fill_terms(
     columns[rows, 0], columns[rows, 1:] = flux, np.sqrt(variances)
 
 
-def has_flux(fluxes: Fluxes, sky: SourceSky, terms: NoiseTerms) -> NDArray[np.bool_]:
+def has_flux(fluxes: Fluxes, sky: SourceSky, variance: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Whether a flux is one: finite, and not that of a dead readout, without light and without noise."""
-    dead = (sky.noise == 0) & (terms.total == 0)
+    dead = (sky.noise == 0) & (variance == 0)
     return np.asarray(np.isfinite(fluxes.flux) & ~dead)
 
 

@@ -12,7 +12,7 @@ from opticam_dask.kernels.annulus import annulus_area, annulus_statistics
 from opticam_dask.kernels.background import background_mesh
 from opticam_dask.kernels.clipped_normal import clipped_normal
 from opticam_dask.kernels.clipping import NO_CLIP, ClipRule
-from opticam_dask.kernels.neighbours import source_mask
+from opticam_dask.kernels.neighbours import OrderedSources, source_mask
 from opticam_dask.kernels.optimal import SourceSky
 from opticam_dask.kernels.plane import annulus_planes
 from opticam_dask.kernels.stamps import Ellipse
@@ -89,9 +89,9 @@ def has_kernel(estimator: Any) -> bool:
     return isinstance(estimator, CompiledLocalBackground) and estimator.kernel_rule() is not None
 
 
-def ellipse_of(psf: PsfModel) -> Ellipse:
-    """PSF as the kernels take it."""
-    return Ellipse(psf.semimajor_sigma, psf.semiminor_sigma, psf.orientation_rad)
+def ellipse_of(psf: PsfModel, scale: float = 1.0) -> Ellipse:
+    """PSF as the kernels take it, enlarged by ``scale``."""
+    return Ellipse(scale * psf.semimajor_sigma, scale * psf.semiminor_sigma, psf.orientation_rad)
 
 
 class _Estimate(NamedTuple):
@@ -104,11 +104,13 @@ class _Estimate(NamedTuple):
 
     def checked(self, reason: Flag) -> tuple[SourceSky, NDArray[np.int64]]:
         """Sky that is NaN in all fields or in none, and the reason where it is."""
-        bad = ~(np.isfinite(self.level) & np.isfinite(self.scatter) & np.isfinite(self.noise))
+        good = np.isfinite(self.level) & np.isfinite(self.scatter) & np.isfinite(self.noise)
         variance = self.noise**2 / np.maximum(self.n_sky, 1.0)
         columns = (self.level, self.scatter, variance, self.noise)
-        return SourceSky(*(np.where(bad, np.nan, column) for column in columns)), np.where(
-            bad, int(reason), 0
+        if good.all():
+            return SourceSky(*columns), np.zeros(len(good), np.int64)
+        return SourceSky(*(np.where(good, column, np.nan) for column in columns)), np.where(
+            good, 0, int(reason)
         )
 
 
@@ -144,7 +146,10 @@ class AnnulusSky:
     ) -> None:
         self.image, self.psf, self.settings = image, psf, settings
         self.rule = settings.kernel_rule() or NO_CLIP
-        self.sources = sources if settings.mask_neighbours else None
+        self.ellipse = ellipse_of(psf)
+        self.sources = None
+        if sources is not None and settings.mask_neighbours:
+            self.sources = OrderedSources.of(sources, self.ellipse)
 
     def at(self, xy: XY) -> tuple[SourceSky, NDArray[np.int64]]:
         """Sky in the annuli around ``xy``; CROWDED_SKY where neighbours cover more than half of it."""
@@ -153,7 +158,7 @@ class AnnulusSky:
         else:
             estimate, masked, good = self._plane(xy)
         sky, flags = estimate.checked(Flag.FEW_SKY_PIXELS)
-        return sky, flags | np.where(masked > good, int(Flag.CROWDED_SKY), 0)
+        return sky, flags | int(Flag.CROWDED_SKY) * (masked > good)
 
     @property
     def _options(self) -> dict[str, Any]:
@@ -164,7 +169,7 @@ class AnnulusSky:
         self, xy: XY, settings: StatisticLocalBackground
     ) -> tuple[_Estimate, NDArray[np.int64], NDArray[np.int64]]:
         """Level from mean and median; its variance allows for what clipping does to either."""
-        sky = annulus_statistics(self.image, xy, ellipse_of(self.psf), **self._options)
+        sky = annulus_statistics(self.image, xy, self.ellipse, **self._options)
         level, weight = settings.level_and_weight(sky.mean, sky.median, sky.std)
         noise = _unclipped(sky.std, sky.n_pixels, self.rule)
         n_sky = sky.n_pixels / clipped_normal(self.rule).level_variance(weight)
@@ -172,7 +177,7 @@ class AnnulusSky:
 
     def _plane(self, xy: XY) -> tuple[_Estimate, NDArray[np.int64], NDArray[np.int64]]:
         """Level of a plane, which clipping makes as much noisier as it does a mean."""
-        sky = annulus_planes(self.image, xy, ellipse_of(self.psf), **self._options)
+        sky = annulus_planes(self.image, xy, self.ellipse, **self._options)
         noise = _unclipped(sky.scatter, sky.n_pixels, self.rule, fitted=3)
         n_sky = 1.0 / (sky.leverage * clipped_normal(self.rule).mean_variance)
         return _Estimate(sky.level, sky.scatter, noise, n_sky), sky.n_masked, sky.n_good
