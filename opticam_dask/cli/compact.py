@@ -1,4 +1,4 @@
-"""``opticam-dask compact``: merge the parts of light curves, so that one star's curve is read from few files."""
+"""``opticam-dask compact``: merge parts of light curves, so that a curve is read from few files."""
 
 from __future__ import annotations
 

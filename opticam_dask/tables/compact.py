@@ -111,7 +111,7 @@ def compact_folder(folder: Folder, root: Path) -> Compacted:
         spans = merged_spans(parts, rows) if parts else parts
         if spans == parts:
             return Compacted(*folder, len(parts), len(parts), rows)
-        with replacing_parts(root, *folder, [part_path(root, key).name for key in parts]) as swap:
+        with replacing_parts(root, *folder) as swap:
             _merge(root, parts, spans, swap.folder, rows)
             swap.commit()
     except DamagedPartError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +38,6 @@ def _bits(column: pa.ChunkedArray) -> NDArray[np.uint64]:
     if pa.types.is_string(column.type):
         coded = column.combine_chunks().dictionary_encode()
         words = [zlib.crc32(word.encode()) for word in coded.dictionary.to_pylist()]
-        return np.array(words, np.uint64)[coded.indices.to_numpy()]
-    values: NDArray[Any] = np.ascontiguousarray(column.to_numpy())
-    bits: NDArray[np.uint64] = (values if values.itemsize == 8 else values.astype(np.int64)).view(np.uint64)
-    return bits
+        return np.asarray(np.array(words, np.uint64)[coded.indices.to_numpy()])
+    values = np.ascontiguousarray(column.to_numpy())
+    return np.asarray((values if values.itemsize == 8 else values.astype(np.int64)).view(np.uint64))

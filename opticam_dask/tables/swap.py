@@ -1,13 +1,12 @@
 """One folder put in the place of another, and what a stop in the middle of it leaves put right again.
 
-A change is prepared in a folder of its own above the dataset, ``.swap-<random>/``, beside a list
-of the parts that it replaces. Then the two folders change places: in one step where the file system can
-(Linux, local disks), or else in two renames, between which the night and camera are absent for an instant.
-A reader finds the old parts or the new ones, never both; one that listed the old ones and opens them later
-finds them gone, and has to list again.
+A change is prepared in a folder of its own above the dataset, ``.swap-<random>/``. Then the two folders
+change places: in one step where the file system can (Linux, local disks), or else in two renames, between
+which the night and camera are absent for an instant. A reader finds the old parts or the new ones, never
+both; one that listed the old ones and opens them later finds them gone, and has to list again.
 
-Whatever is left behind by a process that was stopped is cleared away by `recover`, after what belongs in
-the dataset has been put back.
+What a process that was stopped leaves behind is cleared away by `recover`, after those parts have been put
+back whose frames the dataset does not hold: of a change that stopped half way, or written meanwhile.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from opticam_dask.tables.atomic import to_disk, write_text
 from opticam_dask.tables.parts import camera_folder, part_key, parts_in
 
 _PREFIX = ".swap-"
-_MANIFEST, _NEW, _OLD = "replaces.json", "new", "old"
+_MANIFEST, _NEW, _OLD = "place.json", "new", "old"
 _AT_FDCWD, _EXCHANGE = -100, 2
 _CANNOT = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
@@ -42,18 +41,17 @@ class Swap:
         The dataset.
     night, camera : str
         Whose parts are replaced.
-    replaces : list of str
-        Names of the files that the new ones stand for.
     """
 
-    def __init__(self, root: Path, night: str, camera: str, replaces: list[str]) -> None:
+    def __init__(self, root: Path, night: str, camera: str) -> None:
         self.root, self.night, self.camera = root, night, camera
         self.target = camera_folder(root, night, camera)
         self.staging = root.parent / f"{_PREFIX}{uuid.uuid4().hex}"
         self.staging.mkdir()
-        place = {"night": night, "camera": camera, "replaces": replaces}
-        write_text(self.staging / _MANIFEST, json.dumps(place))
         self.folder.mkdir()
+        # the number of the new folder tells which of the two lies here
+        place = {"night": night, "camera": camera, "new": self.folder.stat().st_ino}
+        write_text(self.staging / _MANIFEST, json.dumps(place))
 
     @property
     def folder(self) -> Path:
@@ -73,24 +71,24 @@ class Swap:
 
 
 @contextmanager
-def replacing_parts(root: Path, night: str, camera: str, replaces: list[str]) -> Iterator[Swap]:
+def replacing_parts(root: Path, night: str, camera: str) -> Iterator[Swap]:
     """Prepare new parts of a night and camera; without a commit the old ones stay.
 
     Raises
     ------
     InputError
-        If the dataset cannot be written to, or another process works on the same parts.
+        If the dataset cannot be written to, or another process is at work on the same parts.
     """
     try:
-        swap = Swap(root, night, camera, replaces)
+        swap = Swap(root, night, camera)
         try:
             yield swap
         finally:
             _clear(root, swap.staging)
-    except (PermissionError, FileNotFoundError) as error:
+    except OSError as error:
         raise InputError(
             f"{camera_folder(root, night, camera)}: cannot be rewritten "
-            f"({error.filename}: {error.strerror}); let no two runs work on it at once"
+            f"({error.filename or error}: {error.strerror}); let no two runs work on it at once"
         ) from error
 
 
@@ -126,15 +124,17 @@ def _clear(root: Path, staging: Path) -> None:
     """Put what belongs in the dataset back there, and remove the rest."""
     place = _place(staging)
     if place is not None:
-        target, replaced = camera_folder(root, place["night"], place["camera"]), set(place["replaces"])
-        for aside in (staging / _OLD, staging / _NEW):
-            if aside.is_dir() and replaced <= {path.name for path in aside.iterdir()}:
-                _put_back(aside, target, root, replaced)
+        target = camera_folder(root, place["night"], place["camera"])
+        new, old = staging / _NEW, staging / _OLD
+        if old.is_dir():
+            _put_back(old, target, root)
+        elif new.is_dir() and new.stat().st_ino != place["new"]:
+            _put_back(new, target, root)
     shutil.rmtree(staging, ignore_errors=True)
 
 
 def _place(staging: Path) -> dict[str, Any] | None:
-    """Night, camera and names of the replaced parts; without them nothing has changed places yet."""
+    """Night, camera and number of the new folder; without them nothing has changed places yet."""
     try:
         place: dict[str, Any] = json.loads((staging / _MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -142,14 +142,14 @@ def _place(staging: Path) -> dict[str, Any] | None:
     return place
 
 
-def _put_back(aside: Path, target: Path, root: Path, replaced: set[str]) -> None:
-    """Old parts go back if nothing has taken their place, and else those alone that came late."""
+def _put_back(aside: Path, target: Path, root: Path) -> None:
+    """Move parts back whose frames are nowhere else."""
     if not target.is_dir():
         aside.rename(target)
         return
-    for path in aside.iterdir():
-        late = part_key(target / path.name)
-        if path.name not in replaced and late is not None:
-            there = parts_in(root, late[0], late[1])
-            if all(stop <= late[2] or late[3] <= start for *_, start, stop in there):
-                path.rename(target / path.name)
+    for path in sorted(aside.iterdir()):
+        key = part_key(target / path.name)
+        if key is not None and not any(
+            start < key[3] and key[2] < stop for *_, start, stop in parts_in(root, key[0], key[1])
+        ):
+            path.rename(target / path.name)
