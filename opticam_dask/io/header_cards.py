@@ -42,7 +42,7 @@ class HeaderCards:
         """Value of a card, text without blanks at its end; None if absent, undefined or complex."""
         if len(keyword) > 8:
             return self._from_astropy(keyword)
-        match = self._match(keyword)
+        match = self._match(keyword) if keyword in self._start else None
         if match is None:
             return None
         if match[1] is None:
@@ -52,6 +52,8 @@ class HeaderCards:
 
     def ends_blank(self, keyword: str) -> bool:
         """Whether a text ends in a blank it need not have; shorter texts are padded to eight characters."""
+        if keyword not in self._start:
+            return False
         match = self._match(keyword)
         return match is not None and match[1] is not None and len(match[1]) > 8 and match[1].endswith(" ")
 

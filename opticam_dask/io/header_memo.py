@@ -31,14 +31,15 @@ class CardMemo(Generic[T]):
         """Give the function's result, worked out now or before."""
         paths = self._known.setdefault(view.layouts, [])
         for path in paths:
-            found = path.find(view, more)
+            found = path.results.get((path.cards(view), more))
             if found is not None:
                 return found[0]
         view.forget_consulted()
         result = self._function(view, *more)
         consulted = view.consulted()
         if consulted is not None:
-            self._path(paths, consulted).remember(view, more, result)
+            path = self._path(paths, consulted)
+            path.results[path.cards(view), more] = (result,)
         return result
 
     @staticmethod
@@ -55,18 +56,12 @@ class _Path(Generic[T]):
 
     def __init__(self, consulted: tuple[frozenset[int], ...]) -> None:
         self.consulted = consulted
+        self.results: dict[Any, tuple[T]] = {}
         self._pickers = [picker(starts) for starts in consulted]
-        self._results: dict[Any, tuple[T]] = {}
+        self._only = self._pickers[0] if len(consulted) == 1 else None
 
-    def find(self, view: HeaderView, more: tuple[Hashable, ...]) -> tuple[T] | None:
-        """Give the result for the view's cards, in a tuple, if it is known."""
-        return self._results.get((self._cards(view), more))
-
-    def remember(self, view: HeaderView, more: tuple[Hashable, ...], result: T) -> None:
-        """Keep the result for the view's cards."""
-        self._results[self._cards(view), more] = (result,)
-
-    def _cards(self, view: HeaderView) -> Any:
-        if len(self._pickers) == 1:
-            return self._pickers[0](view.cards[0].raw)
+    def cards(self, view: HeaderView) -> Any:
+        """Give the cards looked at, as a header has them."""
+        if self._only is not None:
+            return self._only(view.cards[0].raw)
         return tuple(pick(cards.raw) for pick, cards in zip(self._pickers, view.cards, strict=True))

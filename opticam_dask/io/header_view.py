@@ -44,7 +44,7 @@ class HeaderView:
         self, hdu: HduHeader, first: HduHeader, instrument: Instrument, known: CardLayouts | None = None
     ) -> None:
         parts = (hdu, first) if hdu.hdu != first.hdu else (hdu,)
-        self.cards = tuple([HeaderCards(part, known.of(part.raw) if known else None) for part in parts])
+        self.cards = [HeaderCards(part, known.of(part.raw) if known else None) for part in parts]
         self.layouts = tuple([cards.layout for cards in self.cards])
         self.instrument = instrument
 
@@ -69,13 +69,17 @@ class HeaderView:
 
     def ends_blank(self, keyword: str) -> bool:
         """Whether a text of the header ends in a blank."""
-        return any(cards.ends_blank(keyword) for cards in self.cards)
+        return any([cards.ends_blank(keyword) for cards in self.cards])
 
     def is_placeholder(self, keyword: str, value: Value) -> bool:
         """Whether a value means nothing: blank, or among the instrument's placeholders for its keyword."""
-        nothing = self.instrument.placeholders.get(keyword, ())
+        if value == "":
+            return True
+        nothing = self.instrument.placeholders.get(keyword)
+        if not nothing:
+            return False
         text = isinstance(value, str)
-        return value == "" or any(value == other and text == isinstance(other, str) for other in nothing)
+        return any(value == other and text == isinstance(other, str) for other in nothing)
 
     def in_header(self, role: str) -> Found | None:
         """First value of a role that the header gives."""

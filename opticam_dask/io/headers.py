@@ -128,7 +128,7 @@ class HeaderScanner:
         return status.st_size, status.st_mtime_ns, only
 
     def _hdu_record(self, hdu: HduHeader, first: HduHeader) -> Record:
-        record = _EMPTY | {"hdu": hdu.hdu, "dtype": hdu.dtype}
+        record = {**_EMPTY, "hdu": hdu.hdu, "dtype": hdu.dtype}
         try:
             self._fill(record, hdu, HeaderView(hdu, first, self._instrument, self._reader.layouts))
         except HeaderError as error:
@@ -139,7 +139,7 @@ class HeaderScanner:
 
     def _fill(self, record: Record, hdu: HduHeader, view: HeaderView) -> None:
         """Fill in as much as the header gives; what cannot be assumed raises HeaderError at its place."""
-        lasting = self._lasting(view, hdu.shape, hdu.dtype)
+        lasting = self._lasting(view, hdu.shape, record["dtype"])
         record |= lasting.before_time
         if lasting.error:
             raise HeaderError(lasting.error)

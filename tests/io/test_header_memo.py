@@ -192,16 +192,16 @@ def test_headers_of_a_night_are_worked_out_once(tmp_path, monkeypatch):
         cards = [*USUAL[:1], f"UT      = '2024-01-01 00:00:0{number}.5 '", *USUAL[2:]]
         (tmp_path / f"{number}.fits").write_bytes(file_bytes(cards))
     computed = []
-    monkeypatch.setattr(header_memo._Path, "remember", _noting(computed, header_memo._Path.remember))
+    monkeypatch.setattr(header_memo._Path, "cards", _noting(computed, header_memo._Path.cards))
     times = scan(tmp_path)["MJD"].to_numpy()
-    assert len(computed) == 4  # camera and detector, pointing, placeholders, airmass
+    assert len(computed) == 4 * 6  # camera and detector, pointing, placeholders, airmass: each found or kept
     np.testing.assert_allclose(np.diff(times) * 86400, 1.0, atol=1e-5)
 
 
-def _noting(computed, remember):
-    def noted(path, view, more, result):
-        computed.append(result)
-        remember(path, view, more, result)
+def _noting(computed, cards):
+    def noted(path, view):
+        computed.append(path)
+        return cards(path, view)
 
     return noted
 
