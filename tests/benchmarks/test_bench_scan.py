@@ -1,8 +1,8 @@
 """The header scan against opening and reading the start of each file."""
 
-import builtins
 import gzip
 from datetime import datetime, timedelta
+from io import BufferedReader, FileIO
 from pathlib import Path
 
 import pandas as pd
@@ -31,7 +31,7 @@ def read_starts(paths: list[str]) -> int:
     """Open each file and read its first bytes."""
     total = 0
     for path in paths:
-        with builtins.open(path, "rb") as file:
+        with BufferedReader(FileIO(path)) as file:  # what open() makes of it
             total += len(file.read(START_BYTES))
     return total
 
