@@ -236,7 +236,7 @@ def read_layout(root: str | os.PathLike[str], camera: str) -> tuple[ArrayLayout,
         )
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(
-            f"{path}: cannot be read as the array of a camera ({error}); ingest again"
+            f"{path}: is not the array of a camera ({error}); ingest again"
         ) from error
     if layout.metadata(shape[0]) != found:
         raise InputError(f"{path}: written by another program or version; ingest again into a new store")

@@ -17,6 +17,7 @@ import numpy as np
 from numcodecs import blosc
 from numpy.typing import NDArray
 
+from opticam_dask.io.buffers import scratch
 from opticam_dask.io.indexing import AxisIndex
 from opticam_dask.io.zarr_store.layout import ArrayLayout, blosc_settings
 from opticam_dask.types import Image
@@ -148,19 +149,21 @@ class Shard:
         tiles = math.prod(self._layout.tiles)
         size = self._layout.frames_per_shard * tiles * 16
         start = os.fstat(self._file).st_size - size - _CRC
-        raw = self._read(start, size + _CRC) if start >= 0 else memoryview(b"")
+        raw = bytes(self._read(start, size + _CRC)) if start >= 0 else b""
         if not raw or checksum(raw[:-_CRC]) != raw[-_CRC:]:
             raise ShardError("truncated or damaged: its index does not fit")
         return np.frombuffer(raw[:-_CRC], "<u8").reshape(-1, tiles, 2)
 
     def _read(self, start: int, size: int) -> memoryview:
+        """Bytes of the file, in memory that the next read uses again."""
+        data = memoryview(scratch(size))
         try:
-            data = os.pread(self._file, size, start)
+            count = os.preadv(self._file, [data], start)
         except OSError as error:
             raise ShardError(f"cannot be read: {error.strerror}") from error
-        if len(data) < size:
-            raise ShardError(f"truncated: {size} bytes at {start} needed, {len(data)} found")
-        return memoryview(data)
+        if count < size:
+            raise ShardError(f"truncated: {size} bytes at {start} needed, {count} found")
+        return data
 
     def holds(self, place: int) -> bool:
         """Whether the frame at a place of the shard is there."""
