@@ -17,13 +17,13 @@ from typing import Any
 
 import dask.config
 from dask.system import CPU_COUNT
-from distributed import Client, Scheduler, SpecCluster, Worker, default_client
+from distributed import Client, Scheduler, SpecCluster, Worker
 from distributed.deploy.subprocess import SubprocessWorker
 from distributed.worker_memory import parse_memory_limit
 
 from opticam_dask.config import connect_timeout
 from opticam_dask.errors import ClusterError
-from opticam_dask.runner import Runner, run_tasks
+from opticam_dask.runner import Runner, active_client, run_tasks
 
 __all__ = ["Runner", "connect", "run_tasks"]
 
@@ -123,7 +123,7 @@ def connect(
         If the cluster cannot be reached or started, or is not one of those above.
     """
     with ExitStack() as stack:
-        active = _active_client() if cluster is None else cluster
+        active = active_client() if cluster is None else cluster
         if isinstance(active, Client):
             yield active
         elif cluster in (None, "local", "threads"):
@@ -133,14 +133,6 @@ def connect(
             yield start(stack, *size, dashboard=dashboard)
         else:
             yield _remote(stack, str(cluster), n_workers)
-
-
-def _active_client() -> Client | None:
-    try:
-        client: Client = default_client()
-    except ValueError:
-        return None
-    return client
 
 
 def _size(n_workers: int | None, threads: int, memory_limit: str | int) -> tuple[int, int, int]:

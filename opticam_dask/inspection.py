@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from opticam_dask.catalog.model import CameraCatalog
     from opticam_dask.instrument import Instrument
     from opticam_dask.photometers.base import BasePhotometer
+    from opticam_dask.session import Session
     from opticam_dask.workspace import OutputTree
 
 
@@ -33,14 +34,11 @@ class Inspection(ABC):
     _tree: OutputTree
     _stage: CatalogStage
     _catalogs: dict[str, CameraCatalog]
+    _run: Session
 
     @abstractmethod
     def say(self, message: str) -> None:
         """Log a message, and print it when verbose."""
-
-    @abstractmethod
-    def _run(self, tasks: Any, description: str) -> list[Any]:
-        """Compute tasks on the cluster."""
 
     def observation(self) -> xr.DataTree:
         """Open the frames as lazy cubes, calibrated as they are read; see `open_observation`.

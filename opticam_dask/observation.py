@@ -135,7 +135,7 @@ def check_data(
     return frames
 
 
-def header_mapper(run: Callable[[Any, str], list[Any]], *, at_least: int = 16) -> Callable[..., list[Any]]:
+def header_mapper(run: Callable[[Any, str], list[Any]], *, at_least: int = 64) -> Callable[..., list[Any]]:
     """Distribute header reading over the cluster once there are enough batches to pay for starting it."""
     from opticam_dask.lazy.chunks import map_blocks_of_frames
 

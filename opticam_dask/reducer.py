@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import sys
-import weakref
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,7 +19,6 @@ from opticam_dask.calibration import (
     calibrations_for,
 )
 from opticam_dask.catalog.build import AlignmentConfig, CameraCatalog
-from opticam_dask.cluster import Runner, connect
 from opticam_dask.errors import InputError
 from opticam_dask.inspection import Inspection
 from opticam_dask.instrument import OPTICAM_MX, Instrument
@@ -30,6 +26,7 @@ from opticam_dask.io.scan_report import scan_report
 from opticam_dask.observation import DataSource, header_mapper, index_observation, usable, without_barycentre
 from opticam_dask.photometers.base import BasePhotometer
 from opticam_dask.runner import place_of
+from opticam_dask.session import Session
 from opticam_dask.stages import CatalogStage, PhotometryStage
 from opticam_dask.stages.coordinates import WcsOption, check_wcs
 from opticam_dask.tables.light_curves import BlockSummary
@@ -150,7 +147,7 @@ class Reducer(Inspection):
         self.verbose = verbose
         self.show_plots = show_plots
         self._tree = OutputTree(out_directory)
-        self._cluster, self._workers, self._place = cluster, number_of_processors, place_of(cluster)
+        self._place = place_of(cluster)
         self._settings = {
             "data_directory": str(data_directory),
             "instrument": instrument.to_dict(),
@@ -158,10 +155,7 @@ class Reducer(Inspection):
             "target": None if target is None else str(target),
             "recursive": recursive,
         }
-        self._stack = ExitStack()
-        self._runner: Runner | None = None
-        self._connecting = Lock()
-        self._close = weakref.finalize(self, self._stack.close)
+        self._run = Session(cluster, n_workers=number_of_processors, progress=verbose)
         self._scan(recursive=recursive, target=target, barycenter=barycenter)
         self._stage = CatalogStage(
             tree=self._tree,
@@ -188,10 +182,15 @@ class Reducer(Inspection):
             instrument=self.instrument,
             recursive=recursive,
             target=target,
-            map_headers=header_mapper(self._run),
+            map_headers=self._map_headers,
         )
         self.frames = frames if barycenter else without_barycentre(frames)
         self.say(scan_report(self.frames))
+
+    def _map_headers(self, func: Callable[..., Any], batches: Sequence[Any]) -> list[Any]:
+        """Read headers; there are new frames, so that what follows needs the cluster."""
+        self._run.begin()
+        return header_mapper(self._run)(func, batches)
 
     def _record(self) -> None:
         config = {**self._settings, **self._stage.settings(), **settings_of_results(self._tree)}
@@ -209,14 +208,6 @@ class Reducer(Inspection):
     def say(self, message: str) -> None:
         """Log a message, and print it when verbose."""
         self._tree.say(message, verbose=self.verbose)
-
-    def _run(self, tasks: Any, description: str) -> list[Any]:
-        """Compute tasks on the cluster, which starts with the first of them."""
-        with self._connecting:
-            if self._runner is None:
-                client = self._stack.enter_context(connect(self._cluster, n_workers=self._workers))
-                self._runner = Runner(client, progress=self.verbose)
-        return self._runner(tasks, description)
 
     @property
     def catalogs(self) -> dict[str, QTable]:
@@ -329,8 +320,7 @@ class Reducer(Inspection):
 
     def close(self) -> None:
         """Stop the cluster this reducer started; results stay where they are."""
-        self._runner = None
-        self._close()
+        self._run.close()
 
     def __enter__(self) -> Reducer:
         return self

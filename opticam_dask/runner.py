@@ -41,10 +41,17 @@ class Runner:
 
 def place_of(cluster: str | None) -> str:
     """Name where a run computes, for the record: an active client's scheduler, or what was asked for."""
+    active = active_client()
+    return cluster or "local" if active is None else str(active.scheduler_info()["address"])
+
+
+def active_client() -> Client | None:
+    """Client that the user has open in this thread."""
     try:
-        return str(default_client().scheduler.address)
+        client: Client = default_client()
     except ValueError:
-        return cluster or "local"
+        return None
+    return client
 
 
 def run_tasks(client: Client, tasks: da.Array, description: str, progress: bool = True) -> list[Any]:

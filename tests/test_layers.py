@@ -29,6 +29,7 @@ RANKS = {
     "plotting": 4,
     "runner": 3,
     "cluster": 4,
+    "session": 5,
     "stages": 5,
     "observation": 5,
     "inspection": 6,
