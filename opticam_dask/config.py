@@ -24,6 +24,8 @@ DEFAULTS: dict[str, Any] = {
     "export-csv-group": 50,
     # Parts of one night and camera from which they are merged when all are there; 0 leaves them as they are.
     "compact-from": 16,
+    # Whether photometry reads only the rows near sources, where it uses no others and the files allow it.
+    "partial-reads": True,
     # How long a scheduler is waited for [s].
     "connect-timeout": 30.0,
 }
@@ -65,6 +67,11 @@ def export_csv_group() -> int:
 def compact_from() -> int:
     """Get the number of parts of a night and camera from which they are merged; 0 for never."""
     return int(_get("compact-from"))
+
+
+def partial_reads() -> bool:
+    """Get whether photometry may read frames in part."""
+    return bool(_get("partial-reads"))
 
 
 def connect_timeout() -> float:

@@ -122,6 +122,17 @@ class CalibratedBlock:
         affine = None if self.affine is None else self.affine[axis_index(index, len(self)).positions()]
         return replace(self, raw=self.raw.select(index), affine=affine)
 
+    def reading_near(
+        self, xy: XY, affine: NDArray[np.float64], reach: NDArray[np.float64]
+    ) -> CalibratedBlock:
+        """Block that reads frames in part, if calibration allows it; see `FrameBlock.reading_near`."""
+        if not self.calibration.is_local:
+            return self
+        layout = self.calibration.layout
+        to_raw = layout.factor * affine
+        to_raw[:, :, 2] += 0.5 * (layout.factor - 1) + np.array(layout.start[::-1])
+        return replace(self, raw=self.raw.reading_near(xy, to_raw, layout.factor * (reach + 0.5)))
+
     def frames(self) -> Iterator[tuple[int, Image | FrameReadError]]:
         """Decode and calibrate one frame at a time; see `FrameBlock.frames`.
 
@@ -136,8 +147,13 @@ class CalibratedBlock:
         """Decode and calibrate one frame at a time; see `FrameBlock.exposures`."""
         for position, frame in self.raw.exposures():
             if isinstance(frame, Exposure):
-                frame = self.calibration.apply(frame, self._search(position))
+                frame = self.calibration.apply(frame, self._search(position), self._boxes(position))
             yield position, frame
+
+    def _boxes(self, position: int) -> NDArray[np.int64] | None:
+        """Parts of a raw frame that are read, and calibrated; None for all."""
+        near = self.raw.near
+        return None if near is None else near.boxes(position, self.raw.shape)
 
     def _search(self, position: int) -> Search:
         """Where to look for cosmic rays in a frame."""

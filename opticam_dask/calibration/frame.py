@@ -14,9 +14,11 @@ from opticam_dask.calibration.maps import Layout, Maps, headroom, maps_of
 from opticam_dask.calibration.masters import MasterRef
 from opticam_dask.calibration.pedestal import Pedestal
 from opticam_dask.errors import InputError
+from opticam_dask.io.buffers import frame_array
 from opticam_dask.kernels.background import as_pixels
-from opticam_dask.kernels.calibrate import Response, calibrated, rebinned, rebinned_places
+from opticam_dask.kernels.calibrate import Response, calibrated
 from opticam_dask.kernels.hot import repaired
+from opticam_dask.kernels.rebin import rebinned, rebinned_places
 from opticam_dask.photometers.source_digest import identity
 from opticam_dask.schema import Flag
 from opticam_dask.shipping import Shipped
@@ -84,6 +86,11 @@ class FrameCalibration:
         """Shape of calibrated frames."""
         return self.layout.shape
 
+    @property
+    def is_local(self) -> bool:
+        """Whether a pixel of a calibrated frame depends on the raw pixels at its place alone."""
+        return self.image_filter is None and not self.remove_cosmic_rays
+
     def settings(self) -> dict[str, Any]:
         """Everything that changes the numbers, fit for JSON."""
         return {
@@ -98,7 +105,9 @@ class FrameCalibration:
             "electrons": self.electrons,
         }
 
-    def apply(self, exposure: Exposure, search: Search = WHOLE_FRAME) -> Exposure:
+    def apply(
+        self, exposure: Exposure, search: Search = WHOLE_FRAME, boxes: NDArray[np.int64] | None = None
+    ) -> Exposure:
         """Calibrate a raw frame.
 
         Parameters
@@ -107,6 +116,9 @@ class FrameCalibration:
             Raw frame [adu].
         search : Search
             Where to look for cosmic rays, if they are to be removed.
+        boxes : ndarray of int64, shape (n, 4), optional
+            First row, row after the last, first column and column after the last of boxes in the raw frame:
+            all other pixels are of no meaning afterwards. Used where `is_local`, without binning.
 
         Returns
         -------
@@ -127,7 +139,7 @@ class FrameCalibration:
             )
         seconds = exposure.exposure_s
         maps = maps_of(self.layout, self.pedestal, self.flat, seconds if self.pedestal.matched else 0.0)
-        image, saturated = self._corrected(exposure, maps, seconds)
+        image, saturated = self._corrected(exposure, maps, seconds, boxes)
         clean = replace(
             exposure,
             image=image,
@@ -163,7 +175,7 @@ class FrameCalibration:
         return np.asarray(light * gain * self.layout.factor**2)
 
     def _corrected(
-        self, exposure: Exposure, maps: Maps, seconds: float
+        self, exposure: Exposure, maps: Maps, seconds: float, boxes: NDArray[np.int64] | None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         response = Response(
             maps.bias,
@@ -174,7 +186,10 @@ class FrameCalibration:
             saturation=exposure.saturation,
         )
         raw = as_pixels(exposure.image)
-        image, saturated = calibrated(raw, response, maps.inverse, self.layout.start, self.layout.cropped)
+        image = frame_array(self.layout.cropped, "float32")
+        if boxes is not None:
+            boxes = self.layout.crop_boxes(boxes) if self.is_local and self.layout.factor == 1 else None
+        saturated = calibrated(raw, response, maps.inverse, self.layout.start, image, boxes)
         # a pixel known to be bad tells nothing of the light: NaN says all
         return image, saturated[np.isfinite(image.ravel()[saturated])]
 

@@ -20,7 +20,7 @@ from opticam_dask.io.indexing import AxisIndex, Key, axis_index, axis_indices, d
 from opticam_dask.io.near_sources import NearSources
 from opticam_dask.io.sources import FrameSource, OpenFiles
 from opticam_dask.schema import FRAME_META
-from opticam_dask.types import Exposure, Image
+from opticam_dask.types import XY, Exposure, Image
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ class FrameBlock:
         Numbers of each frame; ``hdu`` and ``plane`` place it in its file.
     near : NearSources, optional
         Boxes of each frame that `frames` and `exposures` are to read: wherever a file can be read in part,
-        all other pixels are of no meaning then. By default whole frames are read, as they always are by `read`.
+        all other pixels are of no meaning then. By default whole frames are read; `read` always does.
     """
 
     night: str
@@ -100,6 +100,20 @@ class FrameBlock:
         where = axis_index(index, len(self)).positions()
         near = None if self.near is None else self.near.select(where)
         return replace(self, paths=tuple(self.paths[i] for i in where), meta=self.meta[where], near=near)
+
+    def reading_near(self, xy: XY, affine: NDArray[np.float64], reach: NDArray[np.float64]) -> FrameBlock:
+        """Block whose `frames` and `exposures` may lack all but squares around sources.
+
+        Parameters
+        ----------
+        xy : ndarray, shape (n_source, 2) [pixel]
+            Sources, in coordinates that `affine` takes into each frame.
+        affine : ndarray, shape (n_frames, 2, 3)
+            Transform of each frame.
+        reach : ndarray, shape (n_frames,) [pixel]
+            Half widths of the squares.
+        """
+        return replace(self, near=NearSources(xy, affine, reach))
 
     def read(self, key: Any = ()) -> Image:
         """Decode frames, or a part of each.

@@ -1,7 +1,7 @@
 """Tile-compressed images whose tiles are Rice-coded integers, decoded without a detour.
 
-Whatever else a compressed image may hold (other codes, quantised floats, tiles stored in other columns) is left
-to astropy. FITS Standard 4.0, section 10.
+Whatever else a compressed image may hold (other codes, quantised floats, tiles stored in other columns) is
+left to astropy. FITS Standard 4.0, section 10.
 """
 
 from __future__ import annotations

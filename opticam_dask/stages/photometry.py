@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from opticam_dask import config
 from opticam_dask.calibration import near_sources
 from opticam_dask.catalog.frame_psf import frame_psfs
 from opticam_dask.errors import InputError
@@ -167,6 +168,7 @@ class PhotometryStage:
             jobs=tuple(self._job(each, catalog) for each in self.sets),
             clock=self.clock(catalog),
             unit=self.catalog_stage.unit,
+            partial_reads=config.partial_reads(),
         )
 
     def _job(self, each: LightCurveSet, catalog: CameraCatalog) -> PhotometryJob:

@@ -32,6 +32,10 @@ class Measures(Protocol):
         """Whether sources are measured at their predicted places."""
         ...
 
+    def sight(self, psf: PsfModel) -> float:
+        """Distance from a source within which all pixels lie that bear on it [pixel]."""
+        ...
+
     def measure(
         self,
         frame: Exposure,
@@ -129,7 +133,10 @@ class PhotometryJob:
 
 @dataclass(frozen=True, eq=False)
 class PhotometryPlan:
-    """What is the same for every block of a camera: sources, hot pixels, and what measures them."""
+    """What is the same for every block of a camera: sources, hot pixels, and what measures them.
+
+    With ``partial_reads`` a worker reads only pixels near sources, where its photometers use no others.
+    """
 
     xy: XY
     source: NDArray[np.int32]
@@ -140,6 +147,7 @@ class PhotometryPlan:
     jobs: tuple[PhotometryJob, ...]
     clock: SourceClock
     unit: str
+    partial_reads: bool = True
 
 
 @dataclass(frozen=True)
@@ -214,7 +222,7 @@ def measure_block(block: AlignedBlock, plan: PhotometryPlan) -> list[BlockSummar
     photometers: list[Measures] = [job.photometer.load() for job in jobs]
     results = np.empty((len(jobs), len(block.frames), len(plan.xy)), MEASUREMENT)
     unreadable = []
-    for i, frame in block.frames.exposures():
+    for i, frame in _frames_to_read(block, plan, jobs, photometers).exposures():
         if isinstance(frame, FrameReadError):
             unreadable.append(str(frame))
             results[:, i] = _nothing(len(plan.xy), Flag.UNREADABLE)
@@ -230,6 +238,17 @@ def measure_block(block: AlignedBlock, plan: PhotometryPlan) -> list[BlockSummar
         _summary(job, block.frames, rows, seconds, unreadable)
         for job, rows in zip(jobs, results, strict=True)
     ]
+
+
+def _frames_to_read(
+    block: AlignedBlock, plan: PhotometryPlan, jobs: list[PhotometryJob], photometers: list[Measures]
+) -> FrameBlock:
+    """Frames of a block, of which only what the photometers use is read, where they can tell."""
+    pairs = list(zip(jobs, photometers, strict=True))
+    reach = np.array([max(one.sight(job.psf_of(shape)) for job, one in pairs) for shape in block.psf])
+    if not plan.partial_reads or not np.isfinite(reach).all():
+        return block.frames
+    return block.frames.reading_near(plan.xy, block.affine, reach)
 
 
 def _summary(
