@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from opticam_dask.calibration.masters import MasterRef
 from opticam_dask.calibration.pedestal import Pedestal
-from opticam_dask.kernels.calibrate import NOTHING, rebinned
+from opticam_dask.kernels.calibrate import NOTHING
+from opticam_dask.kernels.rebin import rebinned
 
 _CAMERAS = 3  # of which a process keeps the maps
 _HIGH = 99.9  # percentile that stands for the highest: single pixels may be anything
@@ -55,6 +56,13 @@ class Layout:
         """Shape of calibrated frames."""
         ny, nx = self.cropped
         return ny // self.factor, nx // self.factor
+
+    def crop_boxes(self, boxes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Boxes in the kept part of boxes in the whole frame (rows y0 to y1, columns x0 to x1)."""
+        (y0, y1), (x0, x1) = self.region
+        corners = np.array([y0, y0, x0, x0])
+        found = np.clip(boxes, corners, [y1, y1, x1, x1]) - corners
+        return np.asarray(found[(found[:, 0] < found[:, 1]) & (found[:, 2] < found[:, 3])], np.int64)
 
     def crop(self, image: NDArray[Any]) -> NDArray[Any]:
         """Cut the kept part out of a map of the whole frame."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
@@ -163,16 +163,18 @@ def add_within(
 
 
 @numba.njit(cache=True, nogil=True)
-def _light(values, raw, bias, dark, j, seconds, constant, factor):
-    """Fill ``values`` with the light of a row; loops without a branch are done several pixels at a time."""
+def _light(values, raw, bias, dark, j, first, seconds, constant, factor):
+    """Fill ``values`` with the light of a row from column ``first`` on, without branches in the loops."""
     for i in range(values.size):
         values[i] = raw[i] - constant
     if bias.size:
+        level = bias[j, first : first + values.size]
         for i in range(values.size):
-            values[i] -= bias[j, i]
+            values[i] -= level[i]
     if dark.size:
+        rate = dark[j, first : first + values.size]
         for i in range(values.size):
-            values[i] -= dark[j, i] * seconds
+            values[i] -= rate[i] * seconds
     for i in range(values.size):
         values[i] *= factor
 
@@ -190,7 +192,7 @@ def _add_all(image, bias, dark, seconds, constant, factor, saturation, scale, li
     ny, nx = image.shape
     values, steps = np.empty(nx), np.empty(nx, np.int64)
     for j in range(ny):
-        _light(values, image[j], bias, dark, j, seconds, constant, factor)
+        _light(values, image[j], bias, dark, j, 0, seconds, constant, factor)
         _steps(steps, values, image[j], saturation, scale, limit)
         for i in range(nx):
             step = steps[i]
@@ -212,7 +214,7 @@ def _add_bounded(image, bias, dark, seconds, constant, factor, saturation, scale
     ny, nx = image.shape
     values, steps = np.empty(nx), np.empty(nx, np.int64)
     for j in range(ny):
-        _light(values, image[j], bias, dark, j, seconds, constant, factor)
+        _light(values, image[j], bias, dark, j, 0, seconds, constant, factor)
         _steps(steps, values, image[j], saturation, scale, limit)
         for i in range(nx):
             # what is left out lies below any bound
@@ -227,9 +229,10 @@ def calibrated(
     response: Response,
     inverse: NDArray[np.float32],
     start: tuple[int, int],
-    shape: tuple[int, int],
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Calibrate a part of a frame in one pass over its pixels.
+    out: NDArray[np.float32],
+    boxes: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
+    """Calibrate a part of a frame, or some boxes in it, in one pass over its pixels.
 
     Parameters
     ----------
@@ -239,71 +242,50 @@ def calibrated(
         Maps of the part's shape.
     inverse : ndarray, shape of the part, float32
         One over the flat field, NaN at bad pixels; `NOTHING` for neither.
-    start, shape : tuple of int
-        First row and column of the part, and its shape.
+    start : tuple of int
+        First row and column of the part in the frame.
+    out : ndarray, float32
+        Filled in place, NaN at bad pixels; its shape is that of the part.
+    boxes : ndarray of int64, shape (n, 4), optional
+        First row, row after the last, first column and column after the last of each box, within the part;
+        they may overlap. Pixels outside are left as they are. Default: the whole part.
 
     Returns
     -------
-    image : ndarray, shape of the part, float32
-        NaN at bad pixels.
-    saturated : ndarray of int64
-        Flat indices, in the part, of raw pixels at or above the saturation level.
+    ndarray of int64
+        Flat indices, in the part, of raw pixels at or above the saturation level; several times if in
+        several boxes.
     """
-    out = np.empty(shape, np.float32)
     r = response
+    if boxes is None:
+        boxes = np.array([[0, out.shape[0], 0, out.shape[1]]])
+    counts = np.zeros(len(boxes), np.int64)
     numbers = r.seconds, r.constant, r.factor, r.saturation
-    count = _calibrate(image, r.bias, r.dark, *numbers, inverse, *start, out)
-    if not count:
-        return out, np.empty(0, np.int64)
-    part = image[start[0] : start[0] + shape[0], start[1] : start[1] + shape[1]]
-    return out, np.flatnonzero(part >= response.saturation)
+    _calibrate(image, r.bias, r.dark, *numbers, inverse, *start, boxes, out, counts)
+    saturated = [np.empty(0, np.int64)]
+    for y0, y1, x0, x1 in boxes[counts > 0].tolist():
+        box = image[start[0] + y0 : start[0] + y1, start[1] + x0 : start[1] + x1]
+        row, column = np.nonzero(box >= r.saturation)
+        saturated.append((row + y0) * out.shape[1] + column + x0)
+    return np.concatenate(saturated)
 
 
 @numba.njit(cache=True, nogil=True)
-def _calibrate(image, bias, dark, seconds, constant, factor, saturation, inverse, row, column, out):
-    ny, nx = out.shape
-    values = np.empty(nx)
-    count = 0
-    for j in range(ny):
-        raw = image[row + j, column : column + nx]
-        _light(values, raw, bias, dark, j, seconds, constant, factor)
-        if inverse.size:
-            for i in range(nx):
-                values[i] *= inverse[j, i]
-        for i in range(nx):
-            out[j, i] = values[i]
-        for i in range(nx):
-            count += raw[i] >= saturation
-    return count
-
-
-def rebinned(image: NDArray[Any], factor: int) -> NDArray[Any]:
-    """Add up squares of ``factor`` x ``factor`` pixels; rows and columns that fill no square are left out.
-
-    NaN where any of the pixels is: a sum without it would be too small.
-    """
-    ny, nx = (length // factor for length in image.shape)
-    out = np.empty((ny, nx), image.dtype)
-    _rebin(image, factor, out)
-    return out
-
-
-@numba.njit(cache=True, nogil=True)
-def _rebin(image, factor, out):
-    ny, nx = out.shape
-    row = np.empty(nx)
-    for j in range(ny):
-        row[:] = 0.0
-        for y in range(j * factor, (j + 1) * factor):
-            for i in range(nx):
-                for x in range(i * factor, (i + 1) * factor):
-                    row[i] += image[y, x]
-        for i in range(nx):
-            out[j, i] = row[i]
-
-
-def rebinned_places(marked: NDArray[np.int64], shape: tuple[int, int], factor: int) -> NDArray[np.int64]:
-    """Flat indices after `rebinned` of pixels given by flat indices; -1 for those left out."""
-    ny, nx = (length // factor for length in shape)
-    row, column = (index // factor for index in np.divmod(marked, shape[1]))
-    return np.asarray(np.where((row < ny) & (column < nx), row * nx + column, -1), np.int64)
+def _calibrate(
+    image, bias, dark, seconds, constant, factor, saturation, inverse, top, left, boxes, out, counts
+):
+    buffer = np.empty(out.shape[1])
+    for k in range(len(boxes)):
+        y0, y1, x0, x1 = boxes[k]
+        values = buffer[: x1 - x0]
+        for j in range(y0, y1):
+            raw, clean = image[top + j, left + x0 : left + x1], out[j, x0:x1]
+            _light(values, raw, bias, dark, j, x0, seconds, constant, factor)
+            if inverse.size:
+                gain = inverse[j, x0:x1]
+                for i in range(values.size):
+                    values[i] *= gain[i]
+            for i in range(values.size):
+                clean[i] = values[i]
+            for i in range(values.size):
+                counts[k] += raw[i] >= saturation

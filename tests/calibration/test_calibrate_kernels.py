@@ -12,9 +12,8 @@ from opticam_dask.kernels.calibrate import (
     add_within,
     calibrated,
     merged,
-    rebinned,
-    rebinned_places,
 )
+from opticam_dask.kernels.rebin import rebinned, rebinned_places
 
 SHAPE = (13, 17)
 
@@ -96,7 +95,8 @@ def test_calibration_is_that_of_numpy(dtype):
     inverse = rng.uniform(0.7, 1.4, SHAPE).astype(np.float32)[part].copy()
     inverse[4, 4] = np.nan
     response = Response(bias, dark, 3.5, constant=7.0, factor=0.45, saturation=50000.0)
-    image, saturated = calibrated(raw, response, inverse, (2, 3), (9, 13))
+    image = np.empty((9, 13), np.float32)
+    saturated = calibrated(raw, response, inverse, (2, 3), image)
     wanted = (raw[part].astype(np.float64) - 7.0 - bias - dark.astype(np.float64) * 3.5) * 0.45 * inverse
     assert image.dtype == np.float32
     np.testing.assert_allclose(image, wanted, rtol=3e-7)
@@ -106,7 +106,8 @@ def test_calibration_is_that_of_numpy(dtype):
 
 def test_without_masters_numbers_stay():
     raw = np.arange(13 * 17, dtype=np.uint16).reshape(SHAPE)
-    image, saturated = calibrated(raw, Response(), NOTHING, (0, 0), SHAPE)
+    image = np.empty(SHAPE, np.float32)
+    saturated = calibrated(raw, Response(), NOTHING, (0, 0), image)
     assert (image == raw).all()
     assert saturated.size == 0
 
