@@ -14,7 +14,7 @@ from opticam_dask.errors import InputError
 from opticam_dask.instrument import OPTICAM_MX, Instrument
 from opticam_dask.io.scan_report import scan_report
 from opticam_dask.io.zarr_store.layout import is_store
-from opticam_dask.observation import DataSource, header_mapper
+from opticam_dask.observation import DataSource, header_mapper, usable
 from opticam_dask.stages.ingest import IngestStage
 from opticam_dask.workspace import announce
 
@@ -69,8 +69,8 @@ def ingest(
     Raises
     ------
     InputError
-        If there is no FITS file, the store cannot be written to, or the frames of a camera no longer fit the
-        array it has.
+        If there is no FITS file or no usable frame, the store cannot be written to, or the frames of a camera
+        no longer fit the array it has.
     SettingsChangedError
         If the store was made with another instrument and `overwrite` is false.
     """
@@ -82,6 +82,7 @@ def ingest(
             data_directory, recursive=recursive, verify=verify, map_headers=header_mapper(run)
         )
     say(scan_report(index))
+    usable(index, data_directory)
     return index
 
 

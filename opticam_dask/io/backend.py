@@ -12,6 +12,7 @@ from xarray.backends import BackendEntrypoint
 from xarray.core.indexing import ExplicitlyIndexed
 
 from opticam_dask.errors import InputError
+from opticam_dask.io.zarr_store.layout import is_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,9 +41,11 @@ class OpticamBackend(BackendEntrypoint):
     supports_groups = True
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
-        """Whether the name is that of a FITS file."""
+        """Whether the name is that of a FITS file, or of a store that `opticam_dask.ingest` made."""
         if not isinstance(filename_or_obj, str | os.PathLike):
             return False
+        if is_store(filename_or_obj):
+            return True
         name = Path(filename_or_obj).name.lower()
         for wrapping in _WRAPPINGS:
             name = name.removesuffix(wrapping)

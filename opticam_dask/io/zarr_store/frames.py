@@ -168,9 +168,12 @@ class StoredFrames:
         Raises
         ------
         FrameReadError
-            If its pixels are not in the store.
+            If its pixels are not in the store, or could not be read when it was ingested: also where no box
+            wants any.
         """
-        layout = self.describe(hdu, plane).layout
+        pixels = self.describe(hdu, plane)
+        self._shard(pixels, hdu, plane)
+        layout = pixels.layout
         (ty, tx), (ny, nx) = layout.tile, layout.shape
         wanted = np.zeros(layout.tiles, bool)
         for top, bottom, left, right in boxes.tolist():
@@ -196,15 +199,26 @@ class StoredFrames:
         if not np.can_cast(pixels.layout.dtype, out.dtype):
             detail = f"expected pixels of type {out.dtype.name}, the store has {pixels.layout.dtype}"
             raise self._error(hdu, plane, detail)
+        shard = self._shard(pixels, hdu, plane)
         try:
-            shard = self._store.shard(pixels)
-            if not shard.holds(pixels.place_in_shard):
-                raise self._error(hdu, plane, self._store.absence(pixels))
             shard.read_into(out, pixels.place_in_shard, rows, columns)
         except ShardError as error:
-            array = array_folder("", pixels.camera)
-            detail = f"array {array}, frame {pixels.place}, shard {pixels.shard}: {error}; ingest it again"
-            raise self._error(hdu, plane, detail) from error
+            raise self._damage(pixels, hdu, plane, error) from error
+
+    def _shard(self, pixels: StoredPixels, hdu: int, plane: int) -> Shard:
+        """Open the shard of a frame that has pixels."""
+        try:
+            shard = self._store.shard(pixels)
+        except ShardError as error:
+            raise self._damage(pixels, hdu, plane, error) from error
+        if not shard.holds(pixels.place_in_shard):
+            raise self._error(hdu, plane, self._store.absence(pixels))
+        return shard
+
+    def _damage(self, pixels: StoredPixels, hdu: int, plane: int, error: ShardError) -> FrameReadError:
+        array = array_folder("", pixels.camera)
+        detail = f"array {array}, frame {pixels.place}, shard {pixels.shard}: {error}; ingest it again"
+        return self._error(hdu, plane, detail)
 
     def _error(self, hdu: int, plane: int, detail: str) -> FrameReadError:
         return FrameReadError(self.path, detail, hdu=hdu, plane=plane)

@@ -235,9 +235,7 @@ def read_layout(root: str | os.PathLike[str], camera: str) -> tuple[ArrayLayout,
             (shape[1], shape[2]), found["data_type"], chunks[0], tuple(sharding["chunk_shape"][1:])
         )
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise InputError(
-            f"{path}: is not the array of a camera ({error}); ingest again"
-        ) from error
+        raise InputError(f"{path}: is not the array of a camera ({error}); ingest again") from error
     if layout.metadata(shape[0]) != found:
         raise InputError(f"{path}: written by another program or version; ingest again into a new store")
     return layout, shape[0]
