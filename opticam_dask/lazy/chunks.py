@@ -4,36 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import dask.array as da
 import numpy as np
+from dask._task_spec import DataNode, Task, TaskRef
 from dask.base import tokenize
-from dask.delayed import delayed
+from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
 _META = np.empty(0, object)
-
-
-def block_array(blocks: Sequence[Any]) -> da.Array:
-    """Lay out blocks along a dask array, one per chunk.
-
-    Parameters
-    ----------
-    blocks : sequence
-        Usually of FrameBlock.
-
-    Returns
-    -------
-    dask.array.Array, shape (n_blocks,), dtype object
-        Holds descriptions of frames, no pixels.
-    """
-    cells = np.empty(len(blocks), object)
-    cells[:] = list(blocks)
-    return cast(
-        "da.Array",
-        da.from_array(cells, chunks=1, name=f"opticam-blocks-{tokenize(list(blocks))}", meta=_META),
-    )
 
 
 def map_blocks_of_frames(
@@ -46,28 +26,47 @@ def map_blocks_of_frames(
     func : callable
         ``func(block, *args, **kwargs)`` returns any picklable object. It is not called here.
     blocks : sequence
-        Usually of FrameBlock; anything that pickles and tells dask its token.
+        Usually of FrameBlock; anything that pickles and tells dask its token. A block is part of its task:
+        it goes to the worker with it, and to no other.
     *args, **kwargs
         Passed on. What is large enters the graph once, however many blocks there are.
 
     Returns
     -------
     dask.array.Array, shape (n_blocks,), dtype object
-        One returned object per block, in the order of the blocks.
+        One returned object per block, in the order of the blocks; one task each, and one for the constants.
     """
     token = tokenize(func, list(blocks), args, kwargs)
     name = getattr(func, "__name__", type(func).__name__).strip("_<>")
     # A node of its own, so that constants are in the graph, and cross the network, once.
-    call = delayed(_Call(func, args, kwargs), name=f"call-{name}-{token}", pure=True, traverse=False)
-    return cast(
-        "da.Array",
-        da.map_blocks(_call, block_array(blocks), call, dtype=object, meta=_META, name=f"{name}-{token}"),
-    )
+    call = f"call-{name}-{token}"
+    tasks: dict[Any, Any] = {call: DataNode(call, _Call(func, args, kwargs))}
+    for number, block in enumerate(blocks):
+        key = f"{name}-{token}", number
+        tasks[key] = Task(key, _call, block, TaskRef(call))
+    return _array(f"{name}-{token}", tasks, len(blocks))
 
 
 def join_tasks(tasks: Sequence[da.Array]) -> da.Array:
     """Put the tasks of several `map_blocks_of_frames` end to end, to be run together."""
-    return cast("da.Array", da.concatenate(list(tasks)))
+    name = f"{tasks[0].name.rpartition('-')[0]}-{tokenize([each.name for each in tasks])}"
+    joined: dict[Any, Any] = {}
+    count = 0
+    for each in filter(len, tasks):
+        graph = dict(each.dask)
+        for key in each.__dask_keys__():
+            # Tasks get new names, not tasks of their own to rename them.
+            joined[name, count] = graph.pop(key).substitute({}, key=(name, count))
+            count += 1
+        joined |= graph
+    return _array(name, joined, count)
+
+
+def _array(name: str, graph: dict[Any, Any], count: int) -> da.Array:
+    if not count:  # an array has a chunk all the same
+        graph = {(name, 0): DataNode((name, 0), _META)}
+    layers = HighLevelGraph.from_collections(name, graph)
+    return da.Array(layers, name, chunks=((1,) * count or (0,),), dtype=object, meta=_META)
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class _Call:
     kwargs: dict[str, Any]
 
 
-def _call(cell: NDArray[Any], call: _Call) -> NDArray[Any]:
+def _call(block: Any, call: _Call) -> NDArray[Any]:
     result = np.empty(1, object)
-    result[0] = call.func(cell[0], *call.args, **call.kwargs)
+    result[0] = call.func(block, *call.args, **call.kwargs)
     return result

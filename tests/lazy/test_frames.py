@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from opticam_dask.errors import InputError
 from opticam_dask.io import blocks as blocks_module
 from opticam_dask.io.blocks import FrameBlock, split_blocks
-from opticam_dask.lazy.chunks import block_array, map_blocks_of_frames
+from opticam_dask.lazy.chunks import join_tasks, map_blocks_of_frames
 from opticam_dask.lazy.frames import FrameArray, frame_array, place_frames
 from opticam_dask.testing.fakes import frame_table
 from opticam_dask.testing.scheduler import CountingScheduler
@@ -200,7 +200,10 @@ def test_names_are_deterministic_and_tell_stacks_apart(paths: list[str]) -> None
         assert len({frame_array(_blocks(paths, size)).name for size in (3, 4)}) == 2
         first, second = (map_blocks_of_frames(_describe, _blocks(paths), suffix=text) for text in "ab")
         assert first.name != second.name
-        assert tokenize(block_array(_blocks(paths))) == tokenize(block_array(_blocks(paths)))
+        again = map_blocks_of_frames(_describe, _blocks(paths), suffix="a")
+        assert tokenize(again) == tokenize(first)
+        assert join_tasks([first, second]).name == join_tasks([again, second]).name
+        assert join_tasks([first, second]).name != join_tasks([second, first]).name
 
 
 def _describe(block: FrameBlock, *_: Any, suffix: str = "") -> tuple[tuple[str, str, int, int], str]:
@@ -213,7 +216,18 @@ def test_blocks_are_mapped_in_order_and_lazily(paths: list[str]) -> None:
         lazy = map_blocks_of_frames(_describe, blocks, suffix="z")
     assert (lazy.shape, lazy.dtype, lazy.npartitions) == ((5,), object, 5)
     assert list(lazy.compute(scheduler="sync")) == [(block.key, "z") for block in blocks]
-    assert all(isinstance(block, FrameBlock) for block in block_array(blocks).compute(scheduler="sync"))
+
+
+def test_joined_tasks_keep_their_order_and_add_none(paths: list[str]) -> None:
+    blocks = _blocks(paths, 3)
+    parts = [map_blocks_of_frames(_describe, blocks[::step], suffix=str(step)) for step in (1, 2, -1)]
+    joined = join_tasks([*parts, map_blocks_of_frames(_describe, []), parts[0]])
+    assert len(dict(joined.dask)) == sum(map(len, parts)) + len(blocks) + 3
+    found = [item for part in [*parts, parts[0]] for item in part.compute(scheduler="sync")]
+    assert list(joined.compute(scheduler="sync")) == found
+    assert list(joined[4:6].compute(scheduler="sync")) == found[4:6]
+    nothing = join_tasks([map_blocks_of_frames(_describe, [])] * 2)
+    assert nothing.shape == nothing.compute(scheduler="sync").shape == (0,)
 
 
 @pytest.mark.parametrize("result", [None, [1, 2], np.arange(3), {"a": 1}])
@@ -232,7 +246,7 @@ def test_tasks_grow_with_blocks_and_constants_are_held_once(paths: list[str]) ->
     for size in (13, 1):
         lazy = map_blocks_of_frames(_describe, _blocks(paths, size), constant)
         graph = _optimised(lazy)
-        assert len(graph) <= 2 * lazy.npartitions + 1
+        assert len(graph) <= lazy.npartitions + 1
         sizes[lazy.npartitions] = len(cloudpickle.dumps(graph))
     assert sizes[1] > constant.nbytes
     assert sizes[13] < sizes[1] + 13 * 5000

@@ -13,7 +13,7 @@ import pytest
 import opticam_dask as opticam
 from opticam_dask.io.blocks import split_blocks
 from opticam_dask.io.cube import open_observation, stack_cameras
-from opticam_dask.lazy.chunks import block_array, join_tasks, map_blocks_of_frames
+from opticam_dask.lazy.chunks import join_tasks, map_blocks_of_frames
 from opticam_dask.lazy.frames import frame_array
 from opticam_dask.lazy.stack import merge_tree
 from opticam_dask.schema import LIGHT_CURVES
@@ -34,7 +34,6 @@ def blocks(size: int) -> list[Any]:
 
 
 LAZY = {
-    "block_array": block_array,
     "map_blocks_of_frames": lambda some: map_blocks_of_frames(refuse, some),
     "join_tasks": lambda some: join_tasks([map_blocks_of_frames(refuse, some)] * 2),
     "merge_tree": lambda some: merge_tree(map_blocks_of_frames(refuse, some), refuse),
