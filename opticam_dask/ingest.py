@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -15,6 +12,7 @@ from opticam_dask.instrument import OPTICAM_MX, Instrument
 from opticam_dask.io.scan_report import scan_report
 from opticam_dask.io.zarr_store.layout import is_store
 from opticam_dask.observation import DataSource, header_mapper, usable
+from opticam_dask.session import Session
 from opticam_dask.stages.ingest import IngestStage
 from opticam_dask.workspace import announce
 
@@ -75,7 +73,7 @@ def ingest(
         If the store was made with another instrument and `overwrite` is false.
     """
     say = announce if verbose else _quiet
-    with _runner(cluster, number_of_processors, verbose) as run:
+    with Session(cluster, n_workers=number_of_processors, progress=verbose) as run:
         stage = IngestStage(str(Path(store).expanduser().resolve()), instrument, run, say)
         stage.prepare(overwrite=overwrite)
         index = stage.ingest(
@@ -119,30 +117,9 @@ def verify_store(
     if not is_store(root):
         raise InputError(f"{os.fspath(store)} is no store that opticam-dask ingest made")
     say = announce if verbose else _quiet
-    with _runner(cluster, number_of_processors, verbose) as run:
+    with Session(cluster, n_workers=number_of_processors, progress=verbose) as run:
         return IngestStage(root, OPTICAM_MX, run, say).verify()
 
 
 def _quiet(message: str) -> None:
     """Say nothing."""
-
-
-@contextmanager
-def _runner(
-    cluster: str | None, workers: int | None, verbose: bool
-) -> Iterator[Callable[[Any, str], list[Any]]]:
-    """Compute tasks on a cluster, which starts with the first of them."""
-    from opticam_dask.cluster import Runner, connect
-
-    with ExitStack() as stack:
-        started: list[Runner] = []
-
-        def run(tasks: Any, description: str) -> list[Any]:
-            if not tasks.size:
-                return []
-            if not started:
-                client = stack.enter_context(connect(cluster, n_workers=workers))
-                started.append(Runner(client, progress=verbose))
-            return started[0](tasks, description)
-
-        yield run
