@@ -15,7 +15,15 @@ from opticam_dask.catalog.ensemble import ensemble_of
 from opticam_dask.catalog.fixing import TrackingPlan
 from opticam_dask.catalog.interpolate import TransformTrack
 from opticam_dask.catalog.model import AlignmentConfig, CameraCatalog
-from opticam_dask.catalog.order import FrameOrder, every_kth, in_order, select_frames, spread
+from opticam_dask.catalog.order import (
+    ANCHOR_STEP,
+    FrameOrder,
+    bundled,
+    every_kth,
+    in_order,
+    select_frames,
+    spread,
+)
 from opticam_dask.catalog.psf import psf_model, saturated
 from opticam_dask.catalog.scouts import Reference, Scout, choose_reference, scout_block
 from opticam_dask.catalog.sources import find_sources, stack_range
@@ -25,7 +33,7 @@ from opticam_dask.catalog.tracking import (
     anchor_block,
     merge_partials,
     spread_of,
-    track_block,
+    track_bundle,
 )
 from opticam_dask.errors import CatalogError
 from opticam_dask.kernels.background import default_box_size
@@ -58,9 +66,9 @@ def build_catalog(
     """Align and stack the frames of one camera and catalogue its sources.
 
     A few frames, evenly spread, give the reference frame, the stars to align with, the hot pixels and the
-    PSF. Every k-th frame is aligned by full detection; these anchors predict where the stars of the other
-    frames lie, which are then followed without looking at the whole frame. Which frames are which depends
-    on the sequence only, never on the blocks.
+    PSF. Their transforms predict where the stars of the other frames lie, which are then followed without
+    looking at the whole frame; in a long sequence this is done for every 32nd frame first, and these anchors
+    predict the others. Which frames are which depends on the sequence only, never on the blocks.
 
     Parameters
     ----------
@@ -151,7 +159,7 @@ def _plan(
 ) -> TrackingPlan:
     scout, stars = reference.scout, reference.stars
     # saturated stars have flat tops and poor centres: they serve only if there are not enough others
-    last = np.array([saturated(star, scout.saturation) for star in stars])
+    last = saturated(stars, scout.saturation)
     chosen = np.argsort(last, kind="stable")[: config.n_alignment_sources]
     limit = stack_range(scout.peak, scout.sky.level)
     return TrackingPlan(
@@ -165,18 +173,20 @@ def _plan(
         noise=scout.sky.rms,
         exposure=scout.exposure,
         hot=reference.hot,
-        track=TransformTrack(np.empty(0, np.int64), np.empty(0), np.empty((0, 2, 3))),
+        track=reference.track,
         scale=fixed_point_scale(limit, sum(len(block) for block in blocks)),
         limit=limit,
     )
 
 
 def _with_anchors(blocks: Sequence[FrameBlock], plan: TrackingPlan, run: Run) -> TrackingPlan:
-    chosen = every_kth(_all_positions(blocks, plan.order))
-    tasks = map_blocks_of_frames(anchor_block, select_frames(blocks, plan.order, chosen), plan)
+    """Plan whose track is dense: that of the scouts, or of anchors where the scouts are too far apart."""
+    positions = _all_positions(blocks, plan.order)
+    if len(positions) <= ANCHOR_STEP * N_SCOUTS[0]:
+        return plan
+    tasks = map_blocks_of_frames(anchor_block, select_frames(blocks, plan.order, every_kth(positions)), plan)
     rows = np.concatenate(run(tasks, f"{blocks[0].camera}: aligning anchor frames"))
     rows = rows[rows["status"] == ALIGNED]
-    positions = _all_positions(blocks, plan.order)
     mjd = np.concatenate([block.meta["MJD"] for block in blocks])[
         np.searchsorted(positions, rows["position"])
     ]
@@ -184,7 +194,7 @@ def _with_anchors(blocks: Sequence[FrameBlock], plan: TrackingPlan, run: Run) ->
 
 
 def _follow_all(blocks: Sequence[FrameBlock], plan: TrackingPlan, run: Run) -> Partial:
-    tasks = merge_tree(map_blocks_of_frames(track_block, blocks, plan), merge_partials)
+    tasks = merge_tree(map_blocks_of_frames(track_bundle, bundled(blocks), plan), merge_partials)
     partial: Partial = run(tasks, f"{blocks[0].camera}: aligning and stacking")[0]
     if not partial.stack.count.any():
         reasons = sorted(set(partial.reasons.values()))

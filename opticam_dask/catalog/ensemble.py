@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +24,7 @@ _GAUSSIAN_PHOTONS = (
     4.0 / 3.0
 )  # variance of a matched flux by its own photoelectrons, in units of their number
 _CLIP = 4.0  # sigma
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,7 @@ class Ensemble:
         certain : bool
             Whether it is known to about 5 % in width.
         """
-        linear = np.array([not saturated(star, detector.saturation) for star in stars])
-        good = self.shapely[index] & linear
+        good = self.shapely[index] & ~saturated(stars, detector.saturation)
         rows = stars[good] if good.any() else stars
         variance = relative_variance(rows, detector.gain)
         shape = clipped_mean(debiased(covariances(rows), variance), variance)
@@ -98,23 +100,22 @@ class Ensemble:
         return _robust_mean(ratio, noise2, photons)
 
 
-def _robust_mean(
-    ratio: NDArray[np.float64], noise2: NDArray[np.float64], photons: NDArray[np.float64]
-) -> float:
+@numba.njit(cache=True, nogil=True)
+def _robust_mean(ratio: Any, noise2: Any, photons: Any) -> float:
     mean = weighted_median(ratio, 1.0 / (noise2 + photons + _VARIABILITY**2))
     variance = noise2 + photons * max(mean, 0.0) + (_VARIABILITY * mean) ** 2
-    weight = 1.0 / np.maximum(variance, np.finfo(np.float64).tiny)
+    weight = 1.0 / np.maximum(variance, _TINY)
     mean = weighted_median(ratio, weight)
     distance = np.abs(ratio - mean)
     scatter = 1.4826 * weighted_median(distance, weight)
-    keep = distance <= np.maximum(_CLIP * np.sqrt(variance), _CLIP * scatter)
-    return float(np.average(ratio[keep], weights=weight[keep]))
+    weight[distance > np.maximum(_CLIP * np.sqrt(variance), _CLIP * scatter)] = 0.0
+    return float(np.sum(weight * ratio) / np.sum(weight))
 
 
 def ensemble_of(reference: Reference, chosen: NDArray[np.intp], gain: float) -> Ensemble:
     """Stars that measure the frames: of those followed the unsaturated ones, if there are three."""
     stars, limit = reference.stars[chosen], reference.scout.saturation
-    linear = np.array([not saturated(star, limit) for star in stars])
+    linear = ~saturated(stars, limit)
     flux = _mean_fluxes(reference)[chosen]
     use = (linear if linear.sum() >= min(3, len(stars)) else np.ones(len(stars), bool)) & (flux > 0)
     return Ensemble(positions(stars[use]), flux[use], suitable(reference, gain))

@@ -17,7 +17,8 @@ from opticam_dask.kernels.detect import detect_stars
 from opticam_dask.kernels.moments import axes_of, positions
 from opticam_dask.kernels.sky import Sky
 from opticam_dask.kernels.track import track_stars
-from opticam_dask.kernels.transform import apply, inside, robust_fit
+from opticam_dask.kernels.transform import apply, inside
+from opticam_dask.kernels.transform_fit import robust_fit
 from opticam_dask.types import FWHM_PER_SIGMA, Affine, Image
 
 _CENTROID_FLOOR = 0.02  # error of the best centroid [pixel]: no star outweighs all others

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from dask.tokenize import normalize_token
 from numpy.typing import NDArray
+
+from opticam_dask.config import blocks_at_least
 
 if TYPE_CHECKING:
     from opticam_dask.io.blocks import FrameBlock
 
-ANCHORS = 16
-MAX_ANCHOR_STEP = 32
+ANCHOR_STEP = 32
+"""From one frame of known transform to the next there are no more frames than this."""
+_BUNDLE = 32  # frames to a task, if there are tasks enough
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +73,28 @@ def spread(positions: NDArray[np.int64], number: int) -> NDArray[np.int64]:
 
 
 def every_kth(positions: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Anchors: every k-th position, k from 1 to 32 such that there are 16 or more."""
-    step = min(max(len(positions) // ANCHORS, 1), MAX_ANCHOR_STEP)
-    return positions[step // 2 :: step]
+    """Anchors: every 32nd position."""
+    return positions[ANCHOR_STEP // 2 :: ANCHOR_STEP]
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """Neighbouring blocks that one task works on: one partial result, as large as a frame or more, for all.
+
+    Parameters
+    ----------
+    blocks : tuple of FrameBlock
+        In order of night and frame.
+    """
+
+    blocks: tuple[FrameBlock, ...]
+
+    def __dask_tokenize__(self) -> tuple[Any, ...]:
+        return type(self).__name__, *(normalize_token(block) for block in self.blocks)
+
+
+def bundled(blocks: Sequence[FrameBlock]) -> list[Bundle]:
+    """Bundles of about 32 frames, but smaller ones where there would be too few for the workers."""
+    frames = sum(len(block) for block in blocks) / len(blocks)
+    size = max(1, min(math.ceil(_BUNDLE / frames), len(blocks) // blocks_at_least()))
+    return [Bundle(tuple(blocks[start : start + size])) for start in range(0, len(blocks), size)]

@@ -104,9 +104,9 @@ def along(shapes: NDArray[np.float64], angle_rad: float) -> NDArray[np.float64]:
     return np.asarray(shapes @ np.array([c * c, 2.0 * c * s, s * s]))
 
 
-def saturated(star: Any, saturation: float) -> bool:
-    """Whether a star's highest pixel is near the saturation level; unknown levels saturate nothing."""
-    return bool(star["peak"] >= _SATURATED * saturation) if math.isfinite(saturation) else False
+def saturated(stars: NDArray[np.void], saturation: float) -> NDArray[np.bool_]:
+    """Whether the highest pixels of stars are near the saturation level; unknown levels saturate nothing."""
+    return np.asarray(stars["peak"] >= (_SATURATED * saturation if math.isfinite(saturation) else math.inf))
 
 
 def suitable(reference: Reference, gain: float) -> NDArray[np.bool_]:
@@ -118,7 +118,7 @@ def suitable(reference: Reference, gain: float) -> NDArray[np.bool_]:
     stars = reference.stars
     shapes, variance = _shapes(reference, gain)
     limit = reference.scout.saturation
-    linear = np.array([not saturated(star, limit) for star in stars])
+    linear = ~saturated(stars, limit)
     xy = positions(stars)
     apart = np.hypot(*(xy[:, None] - xy[None]).transpose(2, 0, 1)) < _CLEAR_OF_OTHERS * reference.sigma
     disturbing = apart & (stars["flux"][None] > 0.02 * stars["flux"][:, None])
@@ -149,8 +149,9 @@ def _shapes(reference: Reference, gain: float) -> tuple[NDArray[np.float64], NDA
     n = len(reference.stars)
     frames: list[list[NDArray[np.void]]] = [[] for _ in range(n)]
     for scout, match in reference.matches:
+        linear = ~saturated(scout.stars, scout.saturation)
         for star, row in zip(match.reference, match.frame, strict=True):
-            if not saturated(scout.stars[row], scout.saturation):
+            if linear[row]:
                 frames[star].append(scout.stars[row])
     shapes, variance = np.full((n, 3), np.nan), np.full(n, np.nan)
     for star, seen in enumerate(frames):

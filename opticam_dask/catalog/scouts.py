@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from opticam_dask.catalog.interpolate import TransformTrack
 from opticam_dask.catalog.model import FrameKey
 from opticam_dask.errors import CatalogError, FrameReadError
 from opticam_dask.kernels.align import Match, match_stars
-from opticam_dask.kernels.background import as_pixels
 from opticam_dask.kernels.detect import detect_stars
 from opticam_dask.kernels.moments import axes_of, positions
-from opticam_dask.kernels.sky import Sky, alone_without_others, sky_of
+from opticam_dask.kernels.sky import Sky, alone_without_others, sky_of, to_single
 from opticam_dask.kernels.transform import IDENTITY, TransformType, apply, centre_shift, inside, invert
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Scout:
 
     key: FrameKey
     position: int
+    mjd: float
     exposure: float
     saturation: float
     sky: Sky
@@ -73,14 +74,21 @@ class Reference:
         major, minor, _ = axes_of(self.stars["mxx"], self.stars["mxy"], self.stars["myy"])
         return float(np.median(np.sqrt(major * minor)))
 
+    @property
+    def track(self) -> TransformTrack:
+        """Transforms of the scouts that align."""
+        position = np.array([scout.position for scout, _ in self.matches], np.int64)
+        mjd = np.array([scout.mjd for scout, _ in self.matches])
+        return TransformTrack(position, mjd, np.array([match.affine for _, match in self.matches]))
+
 
 def scout_block(block: FrameBlock, order: FrameOrder) -> list[Scout]:
     """Full detection on each readable frame of a (small) block."""
-    scouts = []
+    scouts, image = [], np.empty(block.shape, np.float32)
     for i, frame in block.frames():
         if isinstance(frame, FrameReadError):
             continue
-        image = as_pixels(frame)
+        to_single(frame, image)
         sky = sky_of(image)
         stars, isolated = detect_stars(image, sky)
         meta = block.meta[i]
@@ -88,6 +96,7 @@ def scout_block(block: FrameBlock, order: FrameOrder) -> list[Scout]:
             Scout(
                 key=(block.night, block.camera, int(meta["frame"])),
                 position=int(order.positions(block)[i]),
+                mjd=float(meta["MJD"]),
                 exposure=float(meta["exposure"]),
                 saturation=float(meta["saturation"]),
                 sky=sky,

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opticam_dask.catalog.ensemble import Detector
-from opticam_dask.catalog.fixing import Fix, TrackingPlan, align, align_afresh, longer
+from opticam_dask.catalog.fixing import Fix, TrackingPlan, align, longer
 from opticam_dask.errors import FrameReadError
-from opticam_dask.kernels.background import as_pixels
-from opticam_dask.kernels.sky import Sky, isolated_pixels, sky_of, without
+from opticam_dask.kernels.sky import Sky, isolated_pixels, sky_of, to_single
 from opticam_dask.kernels.stack import Stack, add_frame
 from opticam_dask.schema import CLOUDY
 from opticam_dask.types import FWHM_PER_SIGMA, Image
 
 if TYPE_CHECKING:
+    from opticam_dask.catalog.order import Bundle
     from opticam_dask.io.blocks import FrameBlock
 
 ALIGNED, FAILED, UNREADABLE = 0, 1, 2
@@ -60,27 +60,36 @@ class Partial:
 
 
 def anchor_block(block: FrameBlock, plan: TrackingPlan) -> NDArray[np.void]:
-    """Rows of the frames of a block, each aligned by full detection."""
-    rows, _ = _empty_rows(block, plan)
+    """Rows of the frames of a block, aligned only."""
+    rows, predicted = _empty_rows(block, plan)
+    image = np.empty(plan.shape, np.float32)
     for i, frame in block.frames():
-        if not isinstance(frame, FrameReadError):
-            image, sky = _prepare(frame, plan)
-            _record(rows[i], align_afresh(image, sky, block.meta[i], plan), sky)
-        else:
+        if isinstance(frame, FrameReadError):
             rows["status"][i] = UNREADABLE
+        else:
+            sky = _prepare(frame, image, plan)
+            _record(rows[i], align(image, sky, predicted[i], block.meta[i], plan), sky)
     return rows
 
 
-def track_block(block: FrameBlock, plan: TrackingPlan) -> Partial:
-    """Rows and partial stack of a block of frames, one frame in memory at a time."""
+def track_bundle(bundle: Bundle, plan: TrackingPlan) -> Partial:
+    """Rows and partial stack of some blocks of frames, one frame in memory at a time."""
+    stack, reasons = Stack.empty(plan.shape), dict[int, str]()
+    rows = [_track_block(block, plan, stack, reasons) for block in bundle.blocks]
+    return Partial(np.concatenate(rows), reasons, stack)
+
+
+def _track_block(
+    block: FrameBlock, plan: TrackingPlan, stack: Stack, reasons: dict[int, str]
+) -> NDArray[np.void]:
+    """Rows of the frames of a block; adds to ``stack`` and ``reasons``."""
     rows, predicted = _empty_rows(block, plan)
-    stack = Stack.empty(plan.shape)
-    reasons: dict[int, str] = {}
+    image = np.empty(plan.shape, np.float32)
     for i, frame in block.frames():
         if isinstance(frame, FrameReadError):
             rows["status"][i], reasons[int(rows["position"][i])] = UNREADABLE, str(frame)
             continue
-        image, sky = _prepare(frame, plan)
+        sky = _prepare(frame, image, plan)
         fix = align(image, sky, predicted[i], block.meta[i], plan)
         _record(rows[i], fix, sky)
         _record_stars(rows[i], fix, image, sky, block.meta[i], plan)
@@ -88,7 +97,7 @@ def track_block(block: FrameBlock, plan: TrackingPlan) -> Partial:
             reasons[int(rows["position"][i])] = fix.reason
         elif _stacked(rows[i : i + 1])[0]:
             add_frame(image, sky.level, fix.affine, stack, scale=plan.scale, limit=plan.limit)
-    return Partial(rows, reasons, stack)
+    return rows
 
 
 def merge_partials(parts: Sequence[Partial]) -> Partial:
@@ -128,11 +137,14 @@ def _empty_rows(block: FrameBlock, plan: TrackingPlan) -> tuple[NDArray[np.void]
     return rows, plan.track.predict(rows["position"], block.meta["MJD"])
 
 
-def _prepare(frame: Image, plan: TrackingPlan) -> tuple[Image, Sky]:
-    """Pixels the kernels take, with hot pixels and those that stand out alone as NaN."""
-    image = as_pixels(frame)
+def _prepare(frame: Image, image: NDArray[np.float32], plan: TrackingPlan) -> Sky:
+    """Copy a frame into ``image``, with hot pixels and those that stand out alone as NaN; its sky."""
+    to_single(frame, image)
     sky = sky_of(image)
-    return without(image, np.union1d(plan.hot, isolated_pixels(image, sky))), sky
+    alone = isolated_pixels(image, sky)
+    for bad in (plan.hot, alone):
+        image.ravel()[bad] = np.nan
+    return sky
 
 
 def _record(row: np.void, fix: Fix, sky: Sky) -> None:

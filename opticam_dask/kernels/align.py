@@ -15,7 +15,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from opticam_dask.kernels.transform import TransformType, apply, inside, invert, robust_fit
+from opticam_dask.kernels.transform import TransformType, apply, inside, invert
+from opticam_dask.kernels.transform_fit import robust_fit
 from opticam_dask.types import XY, Affine
 
 MATCH_RADIUS = 3.0

@@ -11,7 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opticam_dask.kernels.moments import STAR, axes_of, measure_stars
-from opticam_dask.kernels.sky import Sky, brightest_neighbour, exceeds, isolated_pixels, sky_of_sample
+from opticam_dask.kernels.sky import (
+    SKY_SAMPLES,
+    Sky,
+    brightest_neighbour,
+    exceeds,
+    isolated_pixels,
+    sky_of_sample,
+)
 from opticam_dask.types import Image
 
 SCALES = (1, 2, 4)
@@ -111,20 +118,16 @@ def smooth(image: Any, out: Any) -> None:
         line[nx - 1] = third * (row[nx - 1] + row[nx - 1] + row[nx - 2])
 
 
-def _mesh(image: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
-    """Level of each of about 8 x 8 boxes, as sky varies over the frame, and the scatter typical of a box."""
+def _mesh(image: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Level of each of about 8 x 8 boxes, as sky varies over the frame. Shape (rows, columns)."""
     edges = [np.linspace(0, n, max(1, min(_MESH_BOXES, n // 16)) + 1).astype(int) for n in image.shape]
     mesh = np.empty((len(edges[0]) - 1, len(edges[1]) - 1))
-    scatter = np.empty_like(mesh)
     for j, (top, bottom) in enumerate(pairwise(edges[0])):
-        step = max(1, math.isqrt((bottom - top) * (edges[1][1] - edges[1][0]) // _BOX_SAMPLES)) | 1
+        step = max(1, math.isqrt((bottom - top) * int(edges[1][1] - edges[1][0]) // _BOX_SAMPLES)) | 1
         for i, (left, right) in enumerate(pairwise(edges[1])):
-            sky = sky_of_sample(image[top + step // 2 : bottom : step, left:right:step])
-            mesh[j, i], scatter[j, i] = sky.level, sky.rms
+            mesh[j, i] = sky_of_sample(image[top + step // 2 : bottom : step, left:right:step]).level
     known = np.isfinite(mesh)
-    if not known.any():
-        return mesh, math.nan
-    return np.where(known, mesh, np.median(mesh[known])), float(np.median(scatter[known]))
+    return np.where(known, mesh, np.median(mesh[known]) if known.any() else 0.0)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -164,13 +167,22 @@ def _peaks(smoothed: Any, mesh: Any, threshold: float, out: Any, height: Any) ->
     return n
 
 
+def _scatter(smoothed: NDArray[np.float32], mesh: NDArray[np.float64]) -> float:
+    """Scatter of a smoothed image about its mesh, from a subsample."""
+    step = max(1, math.isqrt(smoothed.size // SKY_SAMPLES)) | 1
+    rows = np.ascontiguousarray(_stretched(mesh, smoothed.shape[1])[:, step // 2 :: step].T)
+    level = _stretched(rows, smoothed.shape[0])[:, ::step].T
+    return sky_of_sample(smoothed[::step, step // 2 :: step] - level).rms
+
+
 def _candidates(image: NDArray[np.float32], scale: int, sigmas: float) -> NDArray[np.float64]:
     """Peaks of an image binned by ``scale`` as rows (significance, x, y, scale) in pixels of the frame."""
     if min(image.shape) < 8:
         return np.empty((0, 4))
     smoothed = np.empty_like(image)
     smooth(image, smoothed)
-    mesh, noise = _mesh(smoothed)
+    mesh = _mesh(smoothed)
+    noise = _scatter(smoothed, mesh)
     if not noise > 0:
         return np.empty((0, 4))
     places, height = np.empty((_MOST_PEAKS, 2), np.int64), np.empty(_MOST_PEAKS)

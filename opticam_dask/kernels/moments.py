@@ -36,6 +36,8 @@ NARROWEST = 0.62
 _REACH = 3.5  # of the weight, in sigmas: exp(-6) of its peak
 _SKY_INNER = 4.5  # of the sky ring, in sigmas along the major axis: 4e-5 of a Gaussian's peak
 _SKY_INSIDE = 4.2  # a ring nearer than this holds light of the star: it is laid again, farther out
+_SKY_OUTSIDE = 5.5  # a ring farther off than this meets other stars: it is laid again, nearer
+_LEAST_INNER = 4.0  # of a ring [pixel]
 _MAX_RINGS = 4
 _MAX_HALF = 60  # largest half width of a stamp [pixel]
 
@@ -147,7 +149,7 @@ def _fit_with_sky(
 ) -> bool:
     """Adaptive moments from a peak pixel, over the level of a ring that lies outside the star itself."""
     m = np.array([sigma * sigma, 0.0, sigma * sigma])
-    inner = max(_SKY_INNER * sigma, 4.0)
+    inner = max(_SKY_INNER * sigma, _LEAST_INNER)
     out[0], out[1] = float(x0), float(y0)
     found = False
     for _ in range(_MAX_RINGS):
@@ -157,9 +159,9 @@ def _fit_with_sky(
             break
         half = math.hypot(0.5 * (m[0] - m[2]), m[1])
         major = math.sqrt(0.5 * (m[0] + m[2]) + half)
-        if inner >= _SKY_INSIDE * major:
+        if _SKY_INSIDE * major <= inner <= max(_SKY_OUTSIDE * major, _LEAST_INNER):
             break
-        inner = _SKY_INNER * major
+        inner = max(_SKY_INNER * major, _LEAST_INNER)
     return found
 
 
@@ -272,7 +274,7 @@ def shape_fluxes(
     """
     out = np.empty((len(xy), 2))
     shape = np.ascontiguousarray(shape, np.float64)
-    inner = max(_SKY_INNER * float(np.sqrt(max(shape[0], shape[2]))), 4.0)
+    inner = max(_SKY_INNER * float(np.sqrt(max(shape[0], shape[2]))), _LEAST_INNER)
     _fluxes(image, np.ascontiguousarray(xy, np.float64), shape, inner, float(level), out)
     return out[:, 0], out[:, 1]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,7 +46,8 @@ def debiased(shapes: NDArray[np.float64], variance: NDArray[np.float64]) -> NDAr
     return clean
 
 
-def clipped_mean(shapes: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+@numba.njit(cache=True, nogil=True)
+def clipped_mean(shapes: Any, variance: Any) -> Any:
     """Mean covariance (xx, xy, yy) of stars, the best weighing most; stars of another size are left out.
 
     Parameters
@@ -63,16 +67,21 @@ def clipped_mean(shapes: NDArray[np.float64], variance: NDArray[np.float64]) -> 
     size = shapes[:, 0] + shapes[:, 2]
     middle = weighted_median(size, weight)
     distance = np.abs(size - middle)
-    scatter = 1.4826 * weighted_median(distance, weight)
-    keep = distance <= _CLIP * max(scatter, _FLOOR * middle)
-    return np.asarray(np.average(shapes[keep], axis=0, weights=weight[keep]))
+    limit = _CLIP * max(1.4826 * weighted_median(distance, weight), _FLOOR * middle)
+    mean, total = np.zeros(3), 0.0
+    for n in range(len(weight)):
+        if distance[n] <= limit:
+            mean += weight[n] * shapes[n]
+            total += weight[n]
+    return mean / total
 
 
-def weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+@numba.njit(cache=True, nogil=True)
+def weighted_median(values: Any, weights: Any) -> float:
     """Value with half of the weight on either side; between two such values their mean."""
-    order = np.argsort(values, kind="stable")
+    order = np.argsort(values, kind="mergesort")
     total = np.cumsum(weights[order])
-    half = 0.5 * total[-1]
-    low = int(np.searchsorted(total, half * (1 - 1e-12)))
-    high = min(int(np.searchsorted(total, half * (1 + 1e-12))), len(values) - 1)
+    half, last = 0.5 * total[-1], len(values) - 1
+    low = min(np.searchsorted(total, half * (1 - 1e-12)), last)
+    high = min(np.searchsorted(total, half * (1 + 1e-12)), last)
     return float(0.5 * (values[order[low]] + values[order[high]]))

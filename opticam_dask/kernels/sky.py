@@ -10,6 +10,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from opticam_dask.errors import InputError
 from opticam_dask.types import Image
 
 ISOLATED_SIGMAS = 6.0
@@ -26,6 +27,21 @@ class Sky:
 
     level: float
     rms: float
+
+
+def to_single(frame: Image, out: NDArray[np.float32]) -> None:
+    """Copy a frame of any numbers, of either byte order, into a float32 image.
+
+    Raises
+    ------
+    InputError
+        If it is not a two-dimensional array of numbers.
+    """
+    frame = np.asarray(frame)
+    if frame.ndim != 2 or frame.dtype.kind not in "iufb":
+        raise InputError(f"a frame must be a 2-D array of numbers, not {frame.dtype} of shape {frame.shape}")
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, which is a bad pixel
+        np.copyto(out, frame, casting="unsafe")
 
 
 def sky_of(image: Image) -> Sky:

@@ -165,7 +165,7 @@ def _accumulate(
     """Add a row. What is kept is float32, as the largest are: these can be taken out of the sum again."""
     for n in range(len(values)):
         value = values[n]
-        good = value == value
+        good = abs(value) < np.float32(np.inf)
         kept = min(max(value - level, -limit), limit) if good else np.float32(0.0)
         total[n] += np.int64(np.float64(kept) * scale)
         count[n] += np.int32(good)

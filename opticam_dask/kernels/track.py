@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numba
@@ -16,33 +17,48 @@ _AGREE = 3.0  # peaks that support one shift agree within this, or one sigma of 
 
 
 @numba.njit(cache=True, nogil=True)
-def _box_mean(image: Any, x: int, y: int, half: int) -> float:
-    ny, nx = image.shape
-    total, n = 0.0, 0
-    for j in range(max(0, y - half), min(ny, y + half + 1)):
-        for i in range(max(0, x - half), min(nx, x + half + 1)):
-            value = float(image[j, i])
+def _column_sums(image: Any, y: int, half: int, first: int, sums: Any, good: Any) -> None:
+    """Sums of the good pixels in rows ``y - half`` to ``y + half``, and their numbers, from ``first`` on."""
+    sums[:], good[:] = 0.0, 0
+    for j in range(max(0, y - half), min(len(image), y + half + 1)):
+        for i in range(len(sums)):
+            value = np.float64(image[j, first + i])
             if np.isfinite(value):
-                total += value
-                n += 1
-    return total / n if n > half else -np.inf
+                sums[i] += value
+                good[i] += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def _brightest_box(image: Any, cx: float, cy: float, radius: float, half: int, stride: int) -> tuple[int, int]:
+    """Centre of the box with the highest mean, of those within ``radius`` of a place; -1 if there is none."""
+    ny, nx = image.shape
+    best, bx, by = -np.inf, -1, -1
+    # the grid is tied to the frame, not to the prediction: the peak found depends on the pixels alone
+    first_y = max(0, math.ceil((cy - radius) / stride) * stride)
+    first_x = max(0, math.ceil((cx - radius) / stride) * stride)
+    stop_y, stop_x = min(ny, math.floor(cy + radius) + 1), min(nx, math.floor(cx + radius) + 1)
+    left = max(0, first_x - half)
+    width = max(min(nx, stop_x + half) - left, 0)
+    sums, good = np.empty(width), np.empty(width, np.int64)
+    for y in range(first_y, stop_y, stride):
+        _column_sums(image, y, half, left, sums, good)
+        for x in range(first_x, stop_x, stride):
+            if (x - cx) ** 2 + (y - cy) ** 2 > radius * radius:
+                continue
+            box = slice(max(0, x - half - left), min(width, x + half + 1 - left))
+            total, n = 0.0, 0
+            for i in range(box.start, box.stop):
+                total += sums[i]
+                n += good[i]
+            if n > half and total / n > best:
+                best, bx, by = total / n, x, y
+    return bx, by
 
 
 @numba.njit(cache=True, nogil=True)
 def _find_peaks(image: Any, xy: Any, radius: float, half: int, stride: int, out: Any) -> None:
-    ny, nx = image.shape
     for n in range(len(xy)):
-        cx, cy = xy[n, 0], xy[n, 1]
-        best, out[n, 0], out[n, 1] = -np.inf, -1, -1
-        # the grid is tied to the frame, not to the prediction: the peak found depends on the pixels alone
-        first_y = max(0, int(np.ceil((cy - radius) / stride)) * stride)
-        first_x = max(0, int(np.ceil((cx - radius) / stride)) * stride)
-        for y in range(first_y, min(ny, int(np.floor(cy + radius)) + 1), stride):
-            for x in range(first_x, min(nx, int(np.floor(cx + radius)) + 1), stride):
-                if (x - cx) ** 2 + (y - cy) ** 2 <= radius * radius:
-                    value = _box_mean(image, x, y, half)
-                    if value > best:
-                        best, out[n, 0], out[n, 1] = value, x, y
+        out[n, 0], out[n, 1] = _brightest_box(image, xy[n, 0], xy[n, 1], radius, half, stride)
 
 
 def find_peaks(image: Image, xy: XY, radius: float, sigma: float) -> NDArray[np.int64]:
@@ -84,7 +100,7 @@ def track_stars(image: Image, xy: XY, sky: Sky, sigma: float, radius: float) -> 
         ``converged`` is false where no star was found.
     """
     peaks = find_peaks(image, xy, radius, sigma)
-    seen = peaks[:, 0] >= 0
+    xy, seen = np.ascontiguousarray(xy, np.float64), peaks[:, 0] >= 0
     if not seen.any():
         return measure_stars(image, np.zeros((0, 2), np.int64), sigma=sigma)
     shift = _common_shift(xy[seen], peaks[seen].astype(np.float64), max(_AGREE, sigma))
@@ -93,9 +109,13 @@ def track_stars(image: Image, xy: XY, sky: Sky, sigma: float, radius: float) -> 
     return measure_stars(image, peaks, sigma=sigma, level=sky.level, noise=sky.rms)
 
 
-def _common_shift(xy: XY, peaks: XY, agree: float) -> NDArray[np.float64]:
-    """Offset which most peaks share."""
+@numba.njit(cache=True, nogil=True)
+def _common_shift(xy: Any, peaks: Any, agree: float) -> Any:
+    """Offset which most peaks share; of equals that of the brightest star."""
     offsets = peaks - xy
-    near = np.hypot(*(offsets[:, None] - offsets[None]).transpose(2, 0, 1)) <= agree
-    best = int(near.sum(axis=1).argmax())  # of equals the brightest star
-    return np.asarray(np.median(offsets[near[best]], axis=0))
+    near, best = np.zeros(len(xy), np.bool_), 0
+    for n in range(len(xy)):
+        close = np.hypot(offsets[:, 0] - offsets[n, 0], offsets[:, 1] - offsets[n, 1]) <= agree
+        if np.sum(close) > best:
+            near, best = close, np.sum(close)
+    return np.array([np.median(offsets[near, 0]), np.median(offsets[near, 1])])
