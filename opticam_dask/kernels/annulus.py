@@ -153,6 +153,9 @@ def gather(pixels, xy, shape, others, form, values, places):
         if r_in > 0.0:
             hole, end = _inside(dy, xy[0], width, shape, quadratic, r_in)
         for first, last in ((start, min(hole, stop)), (max(end, start), stop)):
+            if len(others) + len(places) == 0:
+                n = _append(pixels[j, first : max(last, first)], values, n)
+                continue
             for i in range(first, last):
                 if math.isnan(pixels[j, i]):
                     continue
@@ -164,6 +167,15 @@ def gather(pixels, xy, shape, others, form, values, places):
                     places[n, 0], places[n, 1] = i, j
                 n += 1
     return n, masked
+
+
+@njit(cache=True, nogil=True)
+def _append(row, values, n):
+    """Copy good pixels to ``values`` from ``n`` on, without a branch; return the index after the last."""
+    for i in range(row.size):
+        values[n] = row[i]
+        n += row[i] == row[i]
+    return n
 
 
 @njit(cache=True, nogil=True)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numba import njit
 
+_LARGEST = 600.0  # exponent of a factor: exp(700) is too large a number
 _STEEPEST = 10.0  # of a Gaussian's fall along a row through its centre, relative to that along its ridge
 
 
@@ -35,13 +36,15 @@ def fill_gaussian(out, x, y, form):
     a Gaussian is long and inclined: the row through its centre falls to nothing before its ridge does.
     """
     height, width = out.shape
-    if form[0] * form[2] > _STEEPEST * (form[0] * form[2] - 0.25 * form[1] * form[1]):
+    middle = min(max(math.floor(y + 0.5), 0), height - 1)
+    dy, bend = middle - y, math.exp(-form[2])
+    largest = abs(form[1]) * max(abs(x), abs(width - x)) + form[2] * (2.0 * abs(dy) + 1.0)
+    fall = form[0] * form[2] / max(form[0] * form[2] - 0.25 * form[1] * form[1], 1e-300)
+    if largest > _LARGEST or fall > _STEEPEST:
         for j in range(height):
             for i in range(width):
                 out[j, i] = math.exp(-0.5 * form_at(form, i - x, j - y))
         return
-    middle = min(max(math.floor(y + 0.5), 0), height - 1)
-    dy, bend = middle - y, math.exp(-form[2])
     upward, downward = np.empty(width), np.empty(width)
     factor = math.exp(0.5 * (form[1] * x - form[2] * (2.0 * dy + 1.0)))
     slope = math.exp(-0.5 * form[1])

@@ -13,16 +13,14 @@ import numpy as np
 from opticam_dask.errors import InputError
 from opticam_dask.kernels.background import as_pixels, default_box_size
 from opticam_dask.kernels.centroid import WINDOW, claim_winners, recentre
-from opticam_dask.kernels.hot import any_near, repaired
 from opticam_dask.kernels.marks import marked_near
 from opticam_dask.kernels.profile import PROFILE_RADIUS
-from opticam_dask.kernels.sky import without
 from opticam_dask.photometers.estimator import takes_error
+from opticam_dask.photometers.hot_pixels import without_hot
 from opticam_dask.photometers.local_background import DefaultLocalBackground
 from opticam_dask.photometers.noise_budget import DEFAULT_NOISE, NoiseBudget
 from opticam_dask.photometers.records import (
     check_request,
-    checked_hot,
     empty_result,
     empty_terms,
     fill_terms,
@@ -274,7 +272,8 @@ class BasePhotometer(ABC):
         image, xy = as_pixels(frame.image), np.asarray(xy, dtype=float)
         check_request(frame, xy, image.shape)
         box_size = box_size or default_box_size(image.shape[1], psf.semimajor_sigma)
-        image, shown = self._without_hot(image, xy, psf, checked_hot(hot, image), background)
+        sight = self._sight(psf)
+        image, shown = without_hot(image, xy, sight, hot, self.local_background_estimator, background)
         frame = frame if image is frame.image else replace(frame, image=image)
         request = SkyRequest(frame, shown, psf, xy, background, box_size)
         result, rows = empty_result(xy, image.shape, forced=self.forced)
@@ -285,20 +284,6 @@ class BasePhotometer(ABC):
             variances = self._fill(result, rows, request, place, lost, sky)
         flag_blends(result, self.reach(psf), psf)
         return result, rows, variances
-
-    def _without_hot(
-        self, image: Image, xy: XY, psf: PsfModel, hot: NDArray[np.int64], background: Any
-    ) -> tuple[Image, Image]:
-        """Image with hot pixels as NaN, and one for functions of the user's with them filled.
-
-        A frame is copied only if that can change a number: a local annulus sees only what is near.
-        """
-        estimator = self.local_background_estimator
-        of_user = background is not None if estimator is None else not has_kernel(estimator)
-        local = estimator is not None and not of_user
-        if hot.size == 0 or (local and not any_near(hot, image.shape[1], xy, self._sight(psf))):
-            return image, image
-        return without(image, hot), repaired(image, hot) if of_user else image
 
     def _sight(self, psf: PsfModel) -> float:
         """Distance from a predicted place within which pixels can bear on a source [pixel]."""

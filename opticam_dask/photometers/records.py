@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opticam_dask.kernels.optimal import SourceSky
     from opticam_dask.kernels.stamps import Ellipse
     from opticam_dask.photometers.noise_budget import NoiseTerms
-    from opticam_dask.types import XY, Exposure, Image, PsfModel
+    from opticam_dask.types import XY, Exposure, PsfModel
 
 Rows: TypeAlias = "NDArray[np.intp] | slice"
 """Some rows of a table; a slice, which is faster, where it is all of them."""
@@ -41,14 +41,6 @@ def check_request(frame: Exposure, xy: XY, shape: tuple[int, ...]) -> None:
         raise InputError(
             f"the variance of the flat has shape {flat.shape}, the frame {shape}: make them equal"
         )
-
-
-def checked_hot(hot: Any, image: Image) -> NDArray[np.int64]:
-    """Flat indices of hot pixels; InputError if they are not indices of this frame."""
-    hot = np.empty(0, np.int64) if hot is None else np.asarray(hot)
-    if hot.size and (hot.ndim != 1 or hot.dtype.kind not in "iu" or hot.min() < 0 or hot.max() >= image.size):
-        raise InputError(f"hot pixels are flat indices of a frame of shape {image.shape}")
-    return np.asarray(hot, np.int64)
 
 
 def empty_result(xy: XY, shape: tuple[int, ...], *, forced: bool) -> tuple[NDArray[np.void], Rows]:
