@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,16 @@ from opticam_dask.io.block_sizes import frames_of_block, only_value
 from opticam_dask.io.buffers import frame_array
 from opticam_dask.io.indexing import AxisIndex, Key, axis_index, axis_indices, drop_axes
 from opticam_dask.io.near_sources import NearSources
+from opticam_dask.io.packed_paths import PackedPaths
 from opticam_dask.io.sources import FrameSource, OpenFiles
 from opticam_dask.schema import FRAME_META
 from opticam_dask.types import XY, Exposure, Image
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_USED = ["path", "night", "camera", "filter", "shape", "dtype", *(FRAME_META.names or ())]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +42,8 @@ class FrameBlock:
         Shape of each frame.
     dtype : str
         Native numpy type of the pixels.
-    paths : tuple of str
-        File of each frame.
+    paths : sequence of str
+        File of each frame; `PackedPaths` where there are many blocks.
     meta : ndarray of `opticam_dask.schema.FRAME_META`, shape (n,)
         Numbers of each frame; ``hdu`` and ``plane`` place it in its file.
     near : NearSources, optional
@@ -52,7 +56,7 @@ class FrameBlock:
     filter: str
     shape: tuple[int, int]
     dtype: str
-    paths: tuple[str, ...]
+    paths: Sequence[str]
     meta: NDArray[Any]
     near: NearSources | None = None
 
@@ -75,14 +79,14 @@ class FrameBlock:
         return self.night, self.camera, self.start, self.stop
 
     def __dask_tokenize__(self) -> tuple[str, str]:
-        words = (self.night, self.camera, self.filter, str(self.shape), self.dtype, *self.paths)
+        words = (self.night, self.camera, self.filter, str(self.shape), self.dtype, "")
         digest = hashlib.blake2b("\0".join(words).encode("utf-8", "surrogateescape"), digest_size=16)
+        digest.update(PackedPaths.of(self.paths).joined())
         digest.update(self.meta.tobytes())
         return type(self).__name__, digest.hexdigest()
 
     def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
         # Names and numbers of neighbouring frames are alike: packed, a million frames stay a few megabytes.
-        names = zlib.compress("\0".join(self.paths).encode("utf-8", "surrogateescape"), 1)
         meta = zlib.compress(self.meta.tobytes(), 1)
         return _unpacked, (
             self.night,
@@ -90,7 +94,7 @@ class FrameBlock:
             self.filter,
             self.shape,
             self.dtype,
-            names,
+            PackedPaths.of(self.paths),
             meta,
             self.near,
         )
@@ -99,7 +103,8 @@ class FrameBlock:
         """Block of some of the frames: an integer (one frame), a slice, integers or a boolean mask."""
         where = axis_index(index, len(self)).positions()
         near = None if self.near is None else self.near.select(where)
-        return replace(self, paths=tuple(self.paths[i] for i in where), meta=self.meta[where], near=near)
+        paths = tuple(self.paths)
+        return replace(self, paths=tuple(paths[i] for i in where), meta=self.meta[where], near=near)
 
     def reading_near(self, xy: XY, affine: NDArray[np.float64], reach: NDArray[np.float64]) -> FrameBlock:
         """Block whose `frames` and `exposures` may lack all but squares around sources.
@@ -182,13 +187,11 @@ def _unpacked(
     band: str,
     shape: tuple[int, int],
     dtype: str,
-    names: bytes,
+    paths: PackedPaths,
     meta: bytes,
     near: NearSources | None,
 ) -> FrameBlock:
     records = np.frombuffer(bytearray(zlib.decompress(meta)), FRAME_META)
-    text = zlib.decompress(names).decode("utf-8", "surrogateescape")
-    paths = tuple(text.split("\0")) if len(records) else ()
     return FrameBlock(night, camera, band, shape, dtype, paths, records, near)
 
 
@@ -196,7 +199,7 @@ class _Reader:
     """Reads the frames of a block; the last file stays open, so a compressed cube is inflated once."""
 
     def __init__(self, block: FrameBlock) -> None:
-        self._block = block
+        self._block, self._paths = block, tuple(block.paths)
         self._places = block.meta[["hdu", "plane"]].tolist()
         self._files = OpenFiles()
 
@@ -220,7 +223,7 @@ class _Reader:
 
     def _read_near(self, image: Image, position: int, boxes: NDArray[np.int64]) -> None:
         hdu, plane = self._places[position]
-        file = self._files.of(self._block.paths[position])
+        file = self._files.of(self._paths[position])
         check_shape(file, self._block.shape, hdu, plane)
         for rows, columns in file.windows(hdu, plane, boxes):
             self.read_into(image[rows.where, columns.where], position, rows, columns)
@@ -229,7 +232,7 @@ class _Reader:
         """Decode the frame at ``position``, or a part of it, into ``out``."""
         hdu, plane = self._places[position]
         read_frame(
-            self._files.of(self._block.paths[position]), self._block.shape, out, hdu, plane, rows, columns
+            self._files.of(self._paths[position]), self._block.shape, out, hdu, plane, rows, columns
         )
 
 
@@ -288,7 +291,7 @@ def split_blocks(
     """
     if not len(frames):
         return []
-    rows = frames.sort_values(["night", "frame"], kind="stable")
+    rows = frames[_USED].sort_values(["night", "frame"], kind="stable")
     whole = _whole_block(rows)
     frame_bytes = math.prod(whole.shape) * np.dtype(whole.dtype).itemsize
     size = frames_of_block(frame_bytes, block_bytes, frames_per_block)
@@ -301,7 +304,10 @@ def split_blocks(
     ]
     return [
         replace(
-            whole, night=str(nights[start]), paths=whole.paths[start:stop], meta=whole.meta[start:stop].copy()
+            whole,
+            night=str(nights[start]),
+            paths=PackedPaths.of(whole.paths[start:stop]),
+            meta=whole.meta[start:stop].copy(),
         )
         for start, stop in cuts
     ]

@@ -196,6 +196,7 @@ def read_frames(path: str | os.PathLike[str]) -> pd.DataFrame:
     if missing := set(FRAMES.names) - set(table.column_names):
         raise InputError(f"{path} is no frame index: it lacks {', '.join(sorted(missing))}")
     made_with = (table.schema.metadata or {}).get(_SCANNED_WITH.encode(), b"").decode()
-    frames: pd.DataFrame = table.select(FRAMES.names).replace_schema_metadata(None).to_pandas()
+    table = table.select(FRAMES.names).replace_schema_metadata(None)
+    frames: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)
     frames.attrs[_SCANNED_WITH] = made_with
     return frames

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from opticam_dask.config import blocks_at_least, frames_per_block
 from opticam_dask.io.blocks import FrameBlock, split_blocks
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+def by_camera(frames: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Rows of each camera, sorted by its name; parts of the table itself where they stand together in it."""
+    cameras = frames["camera"].to_numpy()
+    starts = [0, *(np.flatnonzero(cameras[1:] != cameras[:-1]) + 1).tolist(), len(frames)]
+    names = [str(cameras[start]) for start in starts[:-1]] if len(frames) else []
+    if len(set(names)) < len(names):
+        return {str(camera): rows for camera, rows in frames.groupby("camera", sort=True)}
+    runs = zip(names, pairwise(starts), strict=True)
+    return {name: frames.iloc[start:stop] for name, (start, stop) in sorted(runs)}
 
 
 def blocks_of(rows: pd.DataFrame) -> list[FrameBlock]:

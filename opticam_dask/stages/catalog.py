@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,7 +22,7 @@ from opticam_dask.io.blocks import FrameBlock
 from opticam_dask.photometers.source_digest import identity
 from opticam_dask.plotting.catalogs import catalogs_figure
 from opticam_dask.plotting.style import save_figure, show_in_notebook
-from opticam_dask.stages.blocks import blocks_of
+from opticam_dask.stages.blocks import blocks_of, by_camera
 from opticam_dask.stages.coordinates import WcsOption, add_coordinates, locate, wcs_identity, wcs_of
 from opticam_dask.tables.atomic import forget
 from opticam_dask.tables.digest import canonical, frames_digests, made_with, read_settings, record
@@ -63,7 +63,15 @@ class CatalogStage:
 
     def cameras(self) -> dict[str, pd.DataFrame]:
         """Group the accepted frames by camera."""
-        return {str(camera): rows for camera, rows in self.frames.groupby("camera", sort=True)}
+        return dict(self._by_camera)
+
+    @cached_property
+    def _by_camera(self) -> dict[str, pd.DataFrame]:
+        return by_camera(self.frames)
+
+    @cached_property
+    def _frames_digests(self) -> dict[str, str]:
+        return frames_digests(self.frames)
 
     def settings(self) -> dict[str, Any]:
         """Everything that changes the catalogues, apart from the alignment's own settings."""
@@ -81,7 +89,7 @@ class CatalogStage:
         calibrations = {
             camera: None if how is None else how.settings() for camera, how in self.calibrations.items()
         }
-        return {**frames_digests(self.frames), "calibration": calibrations}
+        return {**self._frames_digests, "calibration": calibrations}
 
     def create(
         self, config: AlignmentConfig, *, run: Run, say: Say, overwrite: bool, show: bool

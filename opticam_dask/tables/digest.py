@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any
@@ -18,6 +18,7 @@ from opticam_dask.tables.atomic import write_text
 
 _EXACT_INTEGERS = 2.0**53
 _ABSENT = object()
+_ROWS_HASHED = 1 << 16  # bounds the memory for texts of a long table
 
 
 def digest(settings: Mapping[str, Any]) -> str:
@@ -99,17 +100,24 @@ def frames_digests(frames: pd.DataFrame) -> dict[str, str]:
 
     The time of modification counts: pixels written again in place leave names and sizes as they were.
     """
-    names = frames["path"].map(lambda path: Path(path).name)
     numbers = ["night", "camera", "filter", "shape", "dtype", *(FRAME_META.names or ())]
     return {
-        "frames": _rows_digest(frames[numbers]),
-        "files": _rows_digest(frames[["size", "mtime_ns"]].assign(name=names)),
+        "frames": _rows_digest(frames, lambda rows: rows[numbers]),
+        "files": _rows_digest(frames, _file_columns),
     }
 
 
-def _rows_digest(rows: pd.DataFrame) -> str:
-    hashes = pd.util.hash_pandas_object(rows, index=False)
-    return f"{len(rows)} frames, {hashlib.sha256(np.sort(hashes.to_numpy()).tobytes()).hexdigest()[:16]}"
+def _file_columns(frames: pd.DataFrame) -> pd.DataFrame:
+    names = [path.rpartition("/")[2] for path in frames["path"].tolist()]
+    return frames[["size", "mtime_ns"]].assign(name=names)
+
+
+def _rows_digest(frames: pd.DataFrame, columns: Callable[[pd.DataFrame], pd.DataFrame]) -> str:
+    """Digest of what ``columns`` takes from the rows, whatever their order."""
+    parts = [frames.iloc[start : start + _ROWS_HASHED] for start in range(0, len(frames), _ROWS_HASHED)]
+    hashes = [pd.util.hash_pandas_object(columns(part), index=False).to_numpy() for part in parts]
+    every = np.sort(np.concatenate([np.empty(0, np.uint64), *hashes]))
+    return f"{len(frames)} frames, {hashlib.sha256(every.tobytes()).hexdigest()[:16]}"
 
 
 def canonical(value: Any) -> Any:

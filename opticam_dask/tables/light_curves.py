@@ -21,7 +21,7 @@ from opticam_dask.tables.rows import rows_of
 from opticam_dask.tables.source_times import SourceClock
 from opticam_dask.types import XY, Affine, Exposure, PsfModel
 
-_SHAPE = ["semimajor", "semiminor", "orientation"]
+_AFFINE = ["a11", "a12", "a13", "a21", "a22", "a23"]
 
 
 class Measures(Protocol):
@@ -181,18 +181,20 @@ def align_blocks(
     jobs : list of tuple of int
         Which photometers measure each block.
     """
-    columns = dict(zip(_SHAPE, psfs.T, strict=True))
-    ordered = alignment.assign(**columns).sort_values(["night", "frame"], ignore_index=True)
-    nights = {night: rows for night, rows in ordered.groupby("night", sort=False)}
-    return [_align_block(block, nights[block.night], todo) for block, todo in zip(blocks, jobs, strict=True)]
-
-
-def _align_block(block: FrameBlock, rows: pd.DataFrame, jobs: tuple[int, ...]) -> AlignedBlock:
-    at = np.searchsorted(rows["frame"].to_numpy(), block.meta["frame"])
-    rows = rows.iloc[at]
-    affine = rows[["a11", "a12", "a13", "a21", "a22", "a23"]].to_numpy(np.float64).reshape(-1, 2, 3)
-    fwhm, shapes = rows["fwhm"].to_numpy(np.float64), rows[_SHAPE].to_numpy(np.float64)
-    return AlignedBlock(block, affine, fwhm, shapes, _frame_flags(rows), jobs)
+    night, frame = alignment["night"].to_numpy(), alignment["frame"].to_numpy()
+    order = np.lexsort((frame, night))
+    night, frame = night[order], frame[order]
+    affine = alignment[_AFFINE].to_numpy(np.float64)[order].reshape(-1, 2, 3)
+    fwhm = alignment["fwhm"].to_numpy(np.float64)[order]
+    flags, shapes = _frame_flags(alignment)[order], psfs[order]
+    starts = {name: np.searchsorted(night, name) for name in dict.fromkeys(block.night for block in blocks)}
+    stops = {name: np.searchsorted(night, name, "right") for name in starts}
+    aligned = []
+    for block, todo in zip(blocks, jobs, strict=True):
+        start = starts[block.night]
+        at = start + np.searchsorted(frame[start : stops[block.night]], block.meta["frame"])
+        aligned.append(AlignedBlock(block, affine[at], fwhm[at], shapes[at], flags[at], todo))
+    return aligned
 
 
 def _frame_flags(rows: pd.DataFrame) -> NDArray[np.int32]:
