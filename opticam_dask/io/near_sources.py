@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from opticam_dask.kernels.transform import apply
 from opticam_dask.types import XY
 
 
@@ -49,6 +48,8 @@ class NearSources:
         ndarray, shape (n, 4)
             First row, row after the last, first column and column after the last of each.
         """
+        from opticam_dask.kernels.transform import apply  # compiled: takes long to import
+
         places = apply(self.affine[position], self.xy)[:, ::-1]
         places = places[np.isfinite(places).all(axis=1)]
         reach = self.reach[position]

@@ -13,8 +13,6 @@ from opticam_dask.errors import FrameReadError
 from opticam_dask.io.byte_streams import ByteStream
 from opticam_dask.io.containers import HduHeader, shortage_text, walk
 from opticam_dask.io.indexing import ALL, AxisIndex, Key, axis_indices, drop_axes, merged, pick
-from opticam_dask.io.tiles import rice_tiles
-from opticam_dask.kernels.decode import to_native
 from opticam_dask.types import Image
 
 if TYPE_CHECKING:
@@ -96,21 +94,20 @@ class FrameFile:
         """
         header = self.describe(hdu, plane)
         pixels = header.pixels
-        if pixels is None or not np.can_cast(header.dtype, out.dtype):
-            raise self._error(
-                hdu, plane, f"expected pixels of type {out.dtype.name}, the file has {header.dtype}"
-            )
+        if pixels is None or not np.can_cast(pixels.dtype, out.dtype):
+            detail = f"expected pixels of type {out.dtype.name}, the file has {header.dtype}"
+            raise self._error(hdu, plane, detail)
         if not out.size:
             return
-        first, stop = rows.span
-        whole = rows.is_run and columns.is_run and columns.size == header.shape[-1]
-        if whole and pixels.flip is not None and header.dtype == out.dtype.name and out.flags.c_contiguous:
+        nx, (first, stop) = header.shape[-1], rows.span
+        whole = rows.is_run and columns.is_run and columns.size == nx and out.flags.c_contiguous
+        if whole and pixels.flip is not None and pixels.dtype == out.dtype:
             self._fill(header, plane, first, out.view(f"u{out.dtype.itemsize}"), pixels.flip)
             return
-        words = np.empty((stop - first, header.shape[-1]), f"u{pixels.stored.itemsize}")
+        words = np.empty((stop - first, nx), f"u{pixels.stored.itemsize}")
         self._fill(header, plane, first, words, 0)
         stored = pick(words.view(pixels.stored.newbyteorder("=")), rows, columns)
-        same = out if header.dtype == out.dtype.name else np.empty(out.shape, header.dtype)
+        same = out if pixels.dtype == out.dtype else np.empty(out.shape, pixels.dtype)
         pixels.decode(stored, same)
         if same is not out:
             out[...] = same
@@ -156,6 +153,8 @@ class FrameFile:
     def _fill_from_rows(
         self, header: HduHeader, plane: int, first: int, words: NDArray[Any], flip: int
     ) -> None:
+        from opticam_dask.kernels.decode import to_native  # compiled: takes long to import
+
         start = header.data_offset + (plane * header.shape[-2] + first) * words.shape[1] * words.itemsize
         flat, found = words.reshape(-1), 0
         while found < flat.nbytes:
@@ -178,6 +177,8 @@ class FrameFile:
         self, header: HduHeader, plane: int, first: int, words: NDArray[Any], flip: int
     ) -> None:
         """Rows of one plane of a tile-compressed image: only the tiles they touch."""
+        from opticam_dask.io.tiles import rice_tiles  # compiled: takes long to import
+
         if header.problem:
             raise self._error(header.hdu, plane, header.problem)
         need = header.data_offset + header.data_bytes
