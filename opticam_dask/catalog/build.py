@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opticam_dask.catalog.alignment import alignment_table
-from opticam_dask.catalog.background import DefaultBackground
+from opticam_dask.catalog.background import MeshBackground
 from opticam_dask.catalog.ensemble import ensemble_of
 from opticam_dask.catalog.fixing import TrackingPlan
 from opticam_dask.catalog.interpolate import TransformTrack
@@ -77,7 +77,7 @@ def build_catalog(
     run : callable
         Computes a dask array of objects and returns them in order; its second argument describes the work.
     background : callable or None
-        Image -> object with ``background`` and ``background_rms``; None for `DefaultBackground` with boxes
+        Image -> object with ``background`` and ``background_rms``; None for `MeshBackground` with boxes
         that suit the width of the frame and of its stars.
     finder : callable
         (image, threshold) -> table of sources.
@@ -113,7 +113,7 @@ def build_catalog(
         table = find_sources(
             stack,
             partial.stack.count,
-            background=background or DefaultBackground(default_box_size(stack.shape[1], reference.sigma)),
+            background=background or MeshBackground(default_box_size(stack.shape[1], reference.sigma)),
             finder=finder,
             threshold=threshold,
             max_sources=config.max_catalog_sources,

@@ -68,15 +68,16 @@ def find_sources(
         If there is no source.
     """
     image, rms = _flattened(stack, background)
+    noise = float(np.median(rms))
     shallow = np.sqrt(count.max() / np.maximum(count, 1.0))
     table = finder(image, threshold * rms * shallow)
     if table is None or len(table) == 0:
         raise CatalogError(
-            f"no source above {threshold:g} times the background's scatter ({np.median(rms):.3g} adu) in the "
+            f"no source above {threshold:g} times the background's scatter ({noise:.3g} adu) in the "
             "stacked image; lower threshold, or give a finder with fewer npixels or a narrower border"
         )
     xy = _centroids(table)
-    stars = _measured(image, xy, float(np.median(rms)), sigma)
+    stars = _measured(image, xy, noise, sigma)
     xy = _centres(stars, xy, sigma)
     flux = psf_fluxes(image, xy, _common_shape(stars, sigma))
     order = np.lexsort((xy[:, 0], xy[:, 1], -flux))[:max_sources]

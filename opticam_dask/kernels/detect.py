@@ -17,6 +17,7 @@ from opticam_dask.kernels.sky import (
     brightest_neighbour,
     exceeds,
     isolated_pixels,
+    means_around,
     sky_of_sample,
 )
 from opticam_dask.types import Image
@@ -26,7 +27,7 @@ SCALES = (1, 2, 4)
 
 _MESH_BOXES = 8
 _BOX_SAMPLES = 1024  # pixels of a box that tell its level and scatter
-_RUN = 256  # pixels of a row looked at together
+_RUN = 64  # pixels of a row looked at together
 _MOST_PEAKS = 4096  # at one scale
 
 
@@ -60,28 +61,8 @@ def _fill(image: NDArray[np.float32]) -> NDArray[np.int64]:
     """Replace bad pixels by the mean of the good ones that touch them, NaN where there are none; which."""
     bad = np.empty(_bad_pixels(image, np.empty(0, np.int64)), np.int64)
     _bad_pixels(image, bad)
-    image.ravel()[bad] = _means_around(image, bad)
+    image.ravel()[bad] = means_around(image, bad)
     return bad
-
-
-@numba.njit(cache=True, nogil=True)
-def _means_around(image: Any, pixels: Any) -> Any:
-    means = np.empty(len(pixels), np.float32)
-    for n in range(len(pixels)):
-        means[n] = _mean_around(image, pixels[n] % image.shape[1], pixels[n] // image.shape[1])
-    return means
-
-
-@numba.njit(cache=True, nogil=True)
-def _mean_around(image: Any, x0: int, y0: int) -> float:
-    ny, nx = image.shape
-    total, n = 0.0, 0
-    for y in range(max(0, y0 - 1), min(ny, y0 + 2)):
-        for x in range(max(0, x0 - 1), min(nx, x0 + 2)):
-            if np.isfinite(image[y, x]):
-                total += image[y, x]
-                n += 1
-    return total / n if n > 0 else np.nan
 
 
 @numba.njit(cache=True, nogil=True)

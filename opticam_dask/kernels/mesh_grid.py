@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba import njit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,9 +73,20 @@ class BackgroundMesh:
 
     def image(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Level and scatter of every pixel, each of the frame's shape [adu / pixel]."""
-        y, x = np.indices(self.shape)
-        level, rms = self.at(np.column_stack([x.ravel(), y.ravel()]).astype(float))
-        return level.reshape(self.shape), rms.reshape(self.shape)
+        rows, columns = (
+            (np.arange(n) + 0.5) / box - 0.5 for n, box in zip(self.shape, self.box_size, strict=True)
+        )
+        level, rms = np.empty(self.shape), np.empty(self.shape)
+        for out, mesh in ((level, self.level), (rms, self.rms)):
+            if np.ptp(mesh) == 0:
+                out[:] = mesh[0, 0]
+                continue
+            coefficients = self._level_spline if mesh is self.level else self._rms_spline
+            _spline_image(coefficients, rows, columns, mesh.min(), mesh.max(), out)
+        if self.plane != NO_PLANE:
+            level += self.plane[0] + self.plane[1] * np.arange(self.shape[1])
+            level += (self.plane[2] * np.arange(self.shape[0]))[:, None]
+        return level, rms
 
     def effective_pixels(self, xy: XY) -> NDArray[np.float64]:
         """Pixels whose mean would be as well known as the level of the mesh, if boxes hold means.
@@ -171,3 +183,34 @@ def _spline(
     values[good] = map_coordinates(coefficients, where[:, good], order=3, mode="reflect", prefilter=False)
     np.clip(values, mesh.min(), mesh.max(), out=values)
     return values
+
+
+@njit(cache=True, nogil=True)
+def _knots(where: Any, n: int) -> tuple[Any, Any]:
+    """Boxes that the spline at each place rests on, mirrored at the edges, and their weights; shape (n, 4)."""
+    index, weight = np.empty((len(where), 4), np.int64), np.empty((len(where), 4))
+    for k in range(len(where)):
+        first = math.floor(where[k])
+        t = where[k] - first
+        weight[k] = (1.0 - t) ** 3 / 6.0, (3.0 * t**3 - 6.0 * t**2 + 4.0) / 6.0, 0.0, t**3 / 6.0
+        weight[k, 2] = 1.0 - weight[k, 0] - weight[k, 1] - weight[k, 3]
+        for m in range(4):
+            place = (first - 1 + m) % (2 * n)
+            index[k, m] = min(place, 2 * n - 1 - place)
+    return index, weight
+
+
+@njit(cache=True, nogil=True)
+def _spline_image(coefficients: Any, rows: Any, columns: Any, low: float, high: float, out: Any) -> None:
+    """Spline at all pixels, clipped to a range: along the mesh's columns for a row of pixels, then across."""
+    (iy, wy), (ix, wx) = _knots(rows, coefficients.shape[0]), _knots(columns, coefficients.shape[1])
+    line = np.empty(coefficients.shape[1])
+    for y in range(len(rows)):
+        line[:] = 0.0
+        for m in range(4):
+            line += wy[y, m] * coefficients[iy[y, m]]
+        for x in range(len(columns)):
+            value = 0.0
+            for m in range(4):
+                value += wx[x, m] * line[ix[x, m]]
+            out[y, x] = min(max(value, low), high)

@@ -11,6 +11,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from opticam_dask.kernels.sky import means_around
 from opticam_dask.types import Affine, Image
 
 _HEADROOM_BITS = 62
@@ -238,16 +239,10 @@ def add_frame(
 def fill_holes(image: NDArray[np.float64], fallback: float = 0.0) -> NDArray[np.float64]:
     """Replace NaN by the mean of its finite neighbours, ring by ring up to 3 pixels; then by ``fallback``."""
     filled = image.copy()
+    holes = np.flatnonzero(~np.isfinite(filled))
     for _ in range(3):
-        hole = ~np.isfinite(filled)
-        if not hole.any():
-            return filled
-        padded = np.pad(np.where(hole, 0.0, filled), 1)
-        weight = np.pad((~hole).astype(np.float64), 1)
-        windows = [
-            (slice(j, j + image.shape[0]), slice(i, i + image.shape[1])) for j in range(3) for i in range(3)
-        ]
-        number = sum(weight[w] for w in windows)
-        near = np.asarray(sum(padded[w] for w in windows))
-        np.divide(near, number, out=filled, where=hole & (np.asarray(number) > 0))
-    return np.where(np.isfinite(filled), filled, fallback)
+        means = means_around(filled, holes)
+        filled.ravel()[holes] = means
+        holes = holes[~np.isfinite(means)]
+    filled.ravel()[holes] = fallback
+    return filled
