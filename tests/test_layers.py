@@ -34,7 +34,7 @@ RANKS = {
     "observation": 5,
     "inspection": 6,
     "reducer": 6,
-    "ingest": 6,
+    "ingestion": 6,
     "demo": 7,
     "validation": 7,
     "cli": 8,

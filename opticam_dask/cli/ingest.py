@@ -51,7 +51,7 @@ def command(
     it takes its place. Headers of all files are kept. A second run of the same command does only what is
     missing or has changed, so a night may be ingested as it grows.
     """
-    from opticam_dask.ingest import ingest, verify_store
+    from opticam_dask.ingestion import ingest, verify_store
 
     if store is not None:
         source = [data] if data.is_file() else str(data)

@@ -94,7 +94,8 @@ class IngestStage:
         summaries: list[ShardSummary] = self.run(
             map_blocks_of_frames(make_shard, jobs, verify=verify), "ingesting"
         )
-        self._tell(summaries)
+        before = sum(summary.was_there for summary in summaries)
+        self._tell(summaries, f"{before} of them finished before")
         _sweep(Path(self.root), before=started)
         return index
 
@@ -137,25 +138,25 @@ class IngestStage:
         layouts = {name: read_layout(self.root, name)[0] for name in cameras}
         jobs = shard_jobs(read_frame_table(self.root), layouts, self.root)
         summaries: list[ShardSummary] = self.run(map_blocks_of_frames(check_shard, jobs), "verifying")
-        self._tell(summaries)
-        return [line for summary in summaries for line in summary.damage]
+        damage = [line for summary in summaries for line in summary.damage]
+        self._tell(summaries, f"{len(damage)} damaged or missing")
+        return damage
 
-    def _tell(self, summaries: list[ShardSummary]) -> None:
+    def _tell(self, summaries: list[ShardSummary], what: str) -> None:
         for summary in summaries:
             for path, hdu, plane, reason in summary.unreadable:
                 self.say(f"{summary.camera}: unreadable: {path} [hdu {hdu}, plane {plane}]: {reason}")
         pixels, stored = (
             sum(getattr(one, name) for one in summaries) for name in ("pixel_bytes", "stored_bytes")
         )
-        before = sum(summary.was_there for summary in summaries)
         self.say(
-            f"{self.root}: {len(summaries)} shards, {before} of them finished before; "
+            f"{self.root}: {len(summaries)} shards, {what}; "
             f"{pixels / 1e6:.1f} MB of pixels in {stored / 1e6:.1f} MB"
         )
 
 
 def _sweep(root: Path, before: float) -> None:
     """Remove what a run that was killed left half written."""
-    for path in root.glob(".*.tmp"):
+    for path in (*root.glob(".*.tmp"), *(root / "files").rglob(".*.tmp")):
         if path.stat().st_mtime < before:
             path.unlink()

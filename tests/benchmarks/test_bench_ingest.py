@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from opticam_dask.ingest import ingest
+from opticam_dask.ingestion import ingest
 from opticam_dask.io.blocks import split_blocks
 from opticam_dask.io.frame_index import accepted, scan
 from opticam_dask.io.zarr_store import shards

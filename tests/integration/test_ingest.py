@@ -22,13 +22,14 @@ from astropy.io import fits
 
 import opticam_dask as opticam
 from opticam_dask.errors import FrameReadError, InputError, SettingsChangedError
-from opticam_dask.ingest import ingest, verify_store
+from opticam_dask.ingestion import ingest, verify_store
 from opticam_dask.instrument import GENERIC, OPTICAM_MX
 from opticam_dask.io.blocks import split_blocks
 from opticam_dask.io.frame_index import scan
 from opticam_dask.io.zarr_store.layout import record_path, shard_path
 from opticam_dask.schema import LIGHT_CURVE_KEY
 from opticam_dask.simulate import CameraSetup
+from opticam_dask.tables.digest import frames_digests
 
 SHAPE = (131, 149)
 BAD_GZIP = "c_bad.fits.gz"
@@ -126,6 +127,7 @@ def test_index_and_pixels_are_those_of_the_files(night: tuple[Path, Path]) -> No
         files, stored = scan(folder, instrument), scan(root, instrument)
         pd.testing.assert_frame_equal(without_root(stored, root), files)
     files, stored = scan(folder), scan(root)
+    assert frames_digests(stored[stored["frame"] >= 0]) == frames_digests(files[files["frame"] >= 0])
     assert (stored["status"] == "rejected").sum() == 3
     expected = outcomes(files)
     assert outcomes(stored, str(root)) == expected
@@ -386,7 +388,7 @@ def slow(job):
     return make(job)
 
 write._make = slow
-from opticam_dask.ingest import ingest
+from opticam_dask.ingestion import ingest
 with dask.config.set({"opticam.block-bytes": int(sys.argv[3])}):
     ingest(sys.argv[1], sys.argv[2], cluster="threads", number_of_processors=1, verbose=False)
 """

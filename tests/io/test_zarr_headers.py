@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from astropy.io import fits
 
 from opticam_dask.errors import FrameReadError
 from opticam_dask.instrument import GENERIC, OPTICAM_MX
+from opticam_dask.io import frame_index
 from opticam_dask.io.containers import read_headers
 from opticam_dask.io.frame_files import find_files
 from opticam_dask.io.frame_index import scan, size_and_time
@@ -58,6 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "short.fits").write_bytes(content[:-2880])
     (folder / "text.fits").write_bytes(b"not a FITS file" * 400)
     (folder / "empty.fits").write_bytes(b"")
+    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.fits")).write_bytes(content)
     (folder / "endless.fits").write_bytes(content[:2000])
     (folder / "damaged.fits.gz").write_bytes(gzip.compress(content)[:-900])
     garbled = content.replace(b"NAXIS1  =                   14", b"NAXIS1  =                   xx")
@@ -109,8 +112,16 @@ def test_a_scan_of_the_store_is_one_of_the_files(folder: Path, store: str, instr
 
 def test_an_unchanged_store_is_not_read_again(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = scan(store)
-    monkeypatch.setattr("opticam_dask.io.frame_index.scan_headers", None)
+    read: list[str] = []
+    whole = frame_index.scan_headers
+
+    def scan_headers(paths: list[str], instrument: Any) -> Any:
+        read.extend(paths)
+        return whole(paths, instrument)
+
+    monkeypatch.setattr(frame_index, "scan_headers", scan_headers)
     pd.testing.assert_frame_equal(scan(store, previous=before), before)
+    assert [os.fsencode(path).endswith(b"caf\xe9.fits") for path in read] == [True]
 
 
 def test_a_file_that_is_not_in_the_store_is_told(store: str) -> None:

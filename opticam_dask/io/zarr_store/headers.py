@@ -24,7 +24,7 @@ FILES_PER_PART = 512
 
 _HEADERS = pa.schema(
     [
-        pa.field("path", pa.string()),
+        pa.field("path", pa.binary()),
         pa.field("size", pa.int64()),
         pa.field("mtime_ns", pa.int64()),
         pa.field("fault", pa.string()),
@@ -41,7 +41,10 @@ _HEADERS = pa.schema(
         pa.field("problem", pa.string()),
     ]
 )
-"""One row per HDU; a file that cannot be read at all is one row with its ``fault``."""
+"""One row per HDU; a file that cannot be read at all is one row with its ``fault``.
+
+Paths are bytes, as the file system has them: names that are no text are told by the scan, not lost here.
+"""
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,7 @@ def write_part(batch: tuple[HeaderPart, list[str]], root: str) -> int:
 
 
 def _rows(path: str) -> list[dict[str, Any]]:
-    row: dict[str, Any] = {"path": path, "size": 0, "mtime_ns": 0, "fault": ""}
+    row: dict[str, Any] = {"path": os.fsencode(path), "size": 0, "mtime_ns": 0, "fault": ""}
     try:
         status = Path(path).stat()
         row |= {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
@@ -180,7 +183,7 @@ def _load(path: str) -> dict[str, StoredFile]:
     files: dict[str, StoredFile] = {}
     for row in rows:
         entry = StoredFile(row["size"], row["mtime_ns"], [], row["fault"])
-        entry = files.setdefault(row["path"], entry)
+        entry = files.setdefault(os.fsdecode(row["path"]), entry)
         if not row["fault"]:
             entry.headers.append(_hdu(row))
     return files
@@ -192,7 +195,7 @@ def stored_files(root: str | os.PathLike[str]) -> dict[str, tuple[int, int]]:
     for part in read_parts(root):
         table = pq.read_table(part.path(root), columns=["path", "size", "mtime_ns"])
         columns = (table.column(name).to_pylist() for name in ("path", "size", "mtime_ns"))
-        files |= {path: (size, mtime) for path, size, mtime in zip(*columns, strict=True)}
+        files |= {os.fsdecode(path): (size, mtime) for path, size, mtime in zip(*columns, strict=True)}
     return files
 
 

@@ -156,7 +156,7 @@ class Shard:
 
     def _read(self, start: int, size: int) -> memoryview:
         """Bytes of the file, in memory that the next read uses again."""
-        data = memoryview(scratch(size))
+        data = scratch(size).data
         try:
             count = os.preadv(self._file, [data], start)
         except OSError as error:
