@@ -69,7 +69,7 @@ class CalibratedBlock:
         return self.raw.filter
 
     @property
-    def paths(self) -> tuple[str, ...]:
+    def paths(self) -> Sequence[str]:
         """File of each frame."""
         return self.raw.paths
 
