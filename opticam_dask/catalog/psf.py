@@ -95,7 +95,8 @@ def _missed(reference: Reference, rows: NDArray[np.void]) -> NDArray[np.float64]
     if not scouts.any():
         return np.zeros(3)
     equal = np.ones(len(known))
-    return clipped_mean(known["shape"], equal) - clipped_mean(known["shape"][scouts], equal[scouts])
+    shapes = known["shape"]
+    return np.asarray(clipped_mean(shapes, equal) - clipped_mean(shapes[scouts], equal[scouts]))
 
 
 def along(shapes: NDArray[np.float64], angle_rad: float) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from opticam_dask.catalog.ensemble import Detector
 from opticam_dask.catalog.fixing import Fix, TrackingPlan, align, longer
 from opticam_dask.errors import FrameReadError
 from opticam_dask.kernels.sky import Sky, isolated_pixels, sky_of, to_single
-from opticam_dask.kernels.stack import Stack, add_frame
+from opticam_dask.kernels.stack import Stack
+from opticam_dask.kernels.stack_intake import Intake
 from opticam_dask.schema import CLOUDY
 from opticam_dask.types import FWHM_PER_SIGMA, Image
 
@@ -73,30 +74,31 @@ def anchor_block(block: FrameBlock, plan: TrackingPlan) -> NDArray[np.void]:
 
 
 def track_bundle(bundle: Bundle, plan: TrackingPlan) -> Partial:
-    """Rows and partial stack of some blocks of frames, one frame in memory at a time."""
-    stack, reasons = Stack.empty(plan.shape), dict[int, str]()
-    rows = [_track_block(block, plan, stack, reasons) for block in bundle.blocks]
-    return Partial(np.concatenate(rows), reasons, stack)
+    """Rows and partial stack of some blocks of frames, a few frames in memory at a time."""
+    intake, reasons = Intake(plan.shape, plan.scale, plan.limit), dict[int, str]()
+    rows = [_track_block(block, plan, intake, reasons) for block in bundle.blocks]
+    return Partial(np.concatenate(rows), reasons, intake.stack())
 
 
 def _track_block(
-    block: FrameBlock, plan: TrackingPlan, stack: Stack, reasons: dict[int, str]
+    block: FrameBlock, plan: TrackingPlan, intake: Intake, reasons: dict[int, str]
 ) -> NDArray[np.void]:
-    """Rows of the frames of a block; adds to ``stack`` and ``reasons``."""
+    """Rows of the frames of a block; adds to the stack and to ``reasons``."""
     rows, predicted = _empty_rows(block, plan)
-    image = np.empty(plan.shape, np.float32)
     for i, frame in block.frames():
+        row, meta = rows[i], block.meta[i]
         if isinstance(frame, FrameReadError):
-            rows["status"][i], reasons[int(rows["position"][i])] = UNREADABLE, str(frame)
+            row["status"], reasons[int(row["position"])] = UNREADABLE, str(frame)
             continue
+        image = intake.image
         sky = _prepare(frame, image, plan)
-        fix = align(image, sky, predicted[i], block.meta[i], plan)
-        _record(rows[i], fix, sky)
-        _record_stars(rows[i], fix, image, sky, block.meta[i], plan)
+        fix = align(image, sky, predicted[i], meta, plan)
+        _record(row, fix, sky)
+        _record_stars(row, fix, image, sky, meta, plan)
         if fix.affine is None:
-            reasons[int(rows["position"][i])] = fix.reason
-        elif _stacked(rows[i : i + 1])[0]:
-            add_frame(image, sky.level, fix.affine, stack, scale=plan.scale, limit=plan.limit)
+            reasons[int(row["position"])] = fix.reason
+        elif _stacked(row):
+            intake.take(sky.level, fix.affine)
     return rows
 
 
@@ -124,9 +126,9 @@ def spread_of(rows: NDArray[np.void]) -> tuple[float, float]:
     return noise, float(peaks.max() / np.quantile(peaks, _FAINT)) if good.any() else 1.0
 
 
-def _stacked(rows: NDArray[np.void]) -> NDArray[np.bool_]:
-    """Frames that are part of the stack; a cloudy one is aligned at most."""
-    return np.asarray((rows["status"] == ALIGNED) & (rows["transparency"] >= CLOUDY))
+def _stacked(rows: Any) -> Any:
+    """Whether a frame, or which of some, are part of the stack; a cloudy one is aligned at most."""
+    return (rows["status"] == ALIGNED) & (rows["transparency"] >= CLOUDY)
 
 
 def _empty_rows(block: FrameBlock, plan: TrackingPlan) -> tuple[NDArray[np.void], NDArray[np.float64]]:

@@ -27,13 +27,13 @@ SCALES = (1, 2, 4)
 
 _MESH_BOXES = 8
 _BOX_SAMPLES = 1024  # pixels of a box that tell its level and scatter
-_RUN = 64  # pixels of a row looked at together
+_RUN = 128  # pixels of a row looked at together
 _MOST_PEAKS = 4096  # at one scale
 
 
 @numba.njit(cache=True, nogil=True)
 def _bad_pixels(image: Any, bad: Any) -> int:
-    """Number of pixels that are not finite; their flat indices, as far as there is room, into ``bad``."""
+    """Count the pixels that are not finite; their flat indices go into ``bad``, as far as there is room."""
     ny, nx = image.shape
     n = 0
     for y in range(ny):

@@ -187,7 +187,7 @@ def _spline(
 
 @njit(cache=True, nogil=True)
 def _knots(where: Any, n: int) -> tuple[Any, Any]:
-    """Boxes that the spline at each place rests on, mirrored at the edges, and their weights; shape (n, 4)."""
+    """Four boxes that the spline at each place rests on, mirrored at the edges, and their weights."""
     index, weight = np.empty((len(where), 4), np.int64), np.empty((len(where), 4))
     for k in range(len(where)):
         first = math.floor(where[k])

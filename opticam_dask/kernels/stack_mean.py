@@ -73,7 +73,7 @@ def _clean(stack: Stack, scale: float, noise: float, ratio: float, reach: int) -
 
 
 @numba.njit(cache=True, nogil=True)
-def _without_largest(total: int, number: int, first: float, second: float, k: int, scale: float) -> float:
+def _without_largest(total: Any, number: int, first: float, second: float, k: int, scale: float) -> float:
     """Mean at a pixel without its ``k`` largest values, truncated as they were in the sum."""
     if number <= k:
         return np.nan
@@ -86,7 +86,7 @@ def _without_largest(total: int, number: int, first: float, second: float, k: in
 
 @numba.njit(cache=True, nogil=True)
 def _light(total: Any, count: Any, largest: Any, scale: float, noise: float, light: Any) -> None:
-    """What the mean of the smaller values exceeds its own noise by."""
+    """Find how far the mean of the smaller values exceeds its own noise."""
     rows, columns = light.shape
     for j in range(rows):
         for i in range(columns):

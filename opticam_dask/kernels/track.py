@@ -18,7 +18,7 @@ _AGREE = 3.0  # peaks that support one shift agree within this, or one sigma of 
 
 @numba.njit(cache=True, nogil=True)
 def _column_sums(image: Any, y: int, half: int, first: int, sums: Any, good: Any) -> None:
-    """Sums of the good pixels in rows ``y - half`` to ``y + half``, and their numbers, from ``first`` on."""
+    """Add up the good pixels in rows ``y - half`` to ``y + half``, and count them, from ``first`` on."""
     sums[:], good[:] = 0.0, 0
     for j in range(max(0, y - half), min(len(image), y + half + 1)):
         for i in range(len(sums)):
@@ -29,7 +29,9 @@ def _column_sums(image: Any, y: int, half: int, first: int, sums: Any, good: Any
 
 
 @numba.njit(cache=True, nogil=True)
-def _brightest_box(image: Any, cx: float, cy: float, radius: float, half: int, stride: int) -> tuple[int, int]:
+def _brightest_box(
+    image: Any, cx: float, cy: float, radius: float, half: int, stride: int
+) -> tuple[int, int]:
     """Centre of the box with the highest mean, of those within ``radius`` of a place; -1 if there is none."""
     ny, nx = image.shape
     best, bx, by = -np.inf, -1, -1

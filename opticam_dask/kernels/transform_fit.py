@@ -182,6 +182,6 @@ def robust_fit(
     residual : float
         Root mean square distance of the kept pairs [pixel].
     """
-    arrays = [np.ascontiguousarray(array, np.float64) for array in (source, target, weights, start)]
-    affine, kept, residual = _robust(*arrays, kind == "translation")
+    a, b, w, first = (np.ascontiguousarray(array, np.float64) for array in (source, target, weights, start))
+    affine, kept, residual = _robust(a, b, w, first, kind == "translation")
     return affine, kept, float(residual)

@@ -75,7 +75,9 @@ def test_shear_is_fitted_only_when_stars_ask_for_it():
     xy, flux = field(15)
     squeezed = similarity((4, 2), 1.0)
     squeezed[1] *= 1.003
-    found = transform_fit.robust_fit(xy, transform.apply(squeezed, xy), np.ones(15), similarity(), "affine")[0]
+    found = transform_fit.robust_fit(xy, transform.apply(squeezed, xy), np.ones(15), similarity(), "affine")[
+        0
+    ]
     np.testing.assert_allclose(found, squeezed, atol=1e-6)
     noisy = matched(xy, flux, similarity((4, 2), 1.0)).affine
     assert noisy[0, 0] == noisy[1, 1]
