@@ -170,6 +170,15 @@ def gather(pixels, xy, shape, others, form, values, places):
 
 
 @njit(cache=True, nogil=True)
+def moved(xy, start, stop, corner):
+    """Positions ``start`` to ``stop`` in coordinates of a cut-out with this corner."""
+    out = np.empty((stop - start, 2))
+    for i in range(stop - start):
+        out[i, 0], out[i, 1] = xy[start + i, 0] - corner[0], xy[start + i, 1] - corner[1]
+    return out
+
+
+@njit(cache=True, nogil=True)
 def _append(row, values, n):
     """Copy good pixels to ``values`` from ``n`` on, without a branch; return the index after the last."""
     for i in range(row.size):
@@ -211,9 +220,10 @@ def _collect(pixels, xy, corner, shape, first, around, form, values, count):
     """Copy the good pixels of each annulus into a row of ``values``; count the masked and the good ones."""
     nowhere = np.empty((0, 2))
     for k in range(pixels.shape[0]):
-        others = around[first[k] : first[k + 1]] - corner[k]
+        others = moved(around, first[k], first[k + 1], corner[k])
         n, masked = gather(pixels[k], xy[k], shape, others, form, values[k], nowhere)
-        values[k, n:] = np.nan
+        for i in range(n, values.shape[1]):
+            values[k, i] = math.nan
         count[k, 1], count[k, 2] = masked, n
 
 

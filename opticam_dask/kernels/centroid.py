@@ -128,7 +128,7 @@ def _step(pixels, x, y, psf, level, buffer):
         return np.nan, np.nan, np.nan, np.nan
     window = buffer[: (high - low) * (right - left)].reshape(high - low, right - left)
     fill_gaussian(window, x - left, y - low, quadratic_form(a * a, b * b, theta))
-    moments, sums = _moments(pixels[low:high], window, left, x - left, y - low, level)
+    moments, sums = _moments(pixels, window, low, left, x - left, y - low, level)
     along, across = (cos / a, sin / a), (-sin / b, cos / b)
     amplitude, du, dv = _solve(
         moments[0], _first(moments[1:3], along), _first(moments[1:3], across),
@@ -141,14 +141,14 @@ def _step(pixels, x, y, psf, level, buffer):
 
 
 @njit(cache=True, nogil=True)
-def _moments(pixels, window, left, x, y, level):
+def _moments(pixels, window, low, left, x, y, level):
     """Moments of the squared window (0, x, y, xx, xy, yy) and of the data under it (0, x, y), of good pixels.
 
     Each row is summed on its own first: its distance from the centre in y is the same for all its pixels.
     """
     w0, wx, wy, wxx, wxy, wyy, d0, dx, dy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for j in range(window.shape[0]):
-        row, weights = pixels[j, left : left + window.shape[1]], window[j]
+        row, weights = pixels[low + j, left : left + window.shape[1]], window[j]
         row0, row1, row2, data0, data1 = 0.0, 0.0, 0.0, 0.0, 0.0
         for i in range(weights.size):
             good = row[i] == row[i]

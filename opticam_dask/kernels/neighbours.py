@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
-from opticam_dask.kernels.clipping import first_from
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -131,16 +129,14 @@ def _scaled(xy: XY, psf: Ellipse) -> NDArray[np.float64]:
 @njit(cache=True, nogil=True)
 def _find(xy, psf, sources, scaled, reach):
     """Where the neighbours of each place begin, and they themselves: first counted, then noted."""
-    a, b, theta = psf
-    cos, sin = math.cos(theta), math.sin(theta)
+    cos, sin = math.cos(psf[2]), math.sin(psf[2])
     first, found = np.zeros(len(xy) + 1, dtype=np.int64), np.empty((0, 2))
     for noted in range(2 if len(scaled) else 0):
         n = 0
         for k in range(len(xy)):
             first[k] = n
-            place = ((xy[k, 0] * cos + xy[k, 1] * sin) / a, (xy[k, 1] * cos - xy[k, 0] * sin) / b)
-            begin = first_from(scaled[:, 0], 0, len(scaled), place[0] - reach)
-            n = _note(place, begin, _nearest(place, scaled, begin, reach), sources, scaled, reach, found, n)
+            u, v = (xy[k, 0] * cos + xy[k, 1] * sin) / psf[0], (xy[k, 1] * cos - xy[k, 0] * sin) / psf[1]
+            n = _note(u, v, sources, scaled, reach, found, n)
         first[len(xy)] = n
         if not noted:
             found = np.empty((n, 2))
@@ -148,32 +144,27 @@ def _find(xy, psf, sources, scaled, reach):
 
 
 @njit(cache=True, nogil=True)
-def _note(place, begin, nearest, sources, scaled, reach, found, n):
+def _note(u, v, sources, scaled, reach, found, n):
     """Note the neighbours of a place from row ``n`` on, as far as there is room; return the row after."""
-    i = begin
-    while i < len(scaled) and scaled[i, 0] - place[0] <= reach:
-        if i != nearest and _distance(place, scaled[i]) < reach:
-            if n < len(found):
-                found[n] = sources[i]
-            n += 1
-        i += 1
-    return n
-
-
-@njit(cache=True, nogil=True)
-def _nearest(place, others, begin, reach):
-    nearest, least, i = -1, math.inf, begin
-    while i < len(others) and others[i, 0] - place[0] <= reach:
-        distance = _distance(place, others[i])
+    begin, end = 0, len(scaled)
+    while begin < end:
+        middle = (begin + end) // 2
+        if scaled[middle, 0] < u - reach:
+            begin = middle + 1
+        else:
+            end = middle
+    nearest, least, end = -1, math.inf, begin
+    while end < len(scaled) and scaled[end, 0] - u <= reach:
+        distance = math.hypot(u - scaled[end, 0], v - scaled[end, 1])
         if distance < least:
-            nearest, least = i, distance
-        i += 1
-    return nearest
-
-
-@njit(cache=True, nogil=True)
-def _distance(one, other):
-    return math.hypot(one[0] - other[0], one[1] - other[1])
+            nearest, least = end, distance
+        end += 1
+    for i in range(begin, end):
+        if i != nearest and math.hypot(u - scaled[i, 0], v - scaled[i, 1]) < reach:
+            if n < len(found):
+                found[n, 0], found[n, 1] = sources[i, 0], sources[i, 1]
+            n += 1
+    return n
 
 
 def mask_form(psf: Ellipse, scale: float = MASK_SCALE) -> tuple[float, float, float]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numba import njit
 
-from opticam_dask.kernels.annulus import MIN_SKY_PIXELS, R_IN, R_OUT, annuli, gather
+from opticam_dask.kernels.annulus import MIN_SKY_PIXELS, R_IN, R_OUT, annuli, gather, moved
 from opticam_dask.kernels.clipping import ClipRule, clip_sorted
 from opticam_dask.kernels.neighbours import mask_form
 
@@ -83,7 +83,7 @@ def annulus_planes(
 def _fit_all(pixels, xy, corner, shape, first, around, form, rule, table, count):
     values, places = np.empty(pixels[0].size), np.empty((pixels[0].size, 2))
     for k in range(pixels.shape[0]):
-        others = around[first[k] : first[k + 1]] - corner[k]
+        others = moved(around, first[k], first[k + 1], corner[k])
         n, masked = gather(pixels[k], xy[k], shape, others, form, values, places)
         level, scatter, leverage, left = _fit_clipped(values[:n], places[:n] - xy[k], rule)
         table[k, 0], table[k, 1], table[k, 2] = level, scatter, leverage

@@ -99,7 +99,8 @@ def _gather(image, half_x, half_y, xy, corner, pixels):
         for j in range(height):
             row = corner[k, 1] + j
             if start > 0 or stop < width or not 0 <= row < n_y:
-                pixels[k, j, :] = np.nan
+                for i in range(width):
+                    pixels[k, j, i] = math.nan
             if 0 <= row < n_y:
                 _copy_finite(image[row, left + start : left + stop], pixels[k, j, start:stop])
 
@@ -109,4 +110,4 @@ def _copy_finite(row, out):
     """Copy with NaN for infinity, without a branch: several pixels at a time."""
     for i in range(out.size):
         value = float(row[i])
-        out[i] = value if abs(value) < math.inf else np.nan
+        out[i] = value if abs(value) < math.inf else math.nan
