@@ -27,6 +27,27 @@ def test_sky_is_robust(shape):
     assert sky.rms == pytest.approx(mad_std(image, ignore_nan=True), rel=0.08)
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("rms", [0.3, 3.0, 30.0])
+def test_sky_is_the_clipped_median_and_its_deviation(dtype, rms):
+    """Small frames of odd and even size, where every pixel counts, against the definition in numpy."""
+    rng = np.random.default_rng(int(10 * rms))
+    for shape in rng.integers(1, 40, (40, 2)):
+        image = rng.normal(200.0, rms, shape)
+        image.ravel()[: image.size // 9] += 20 * rms
+        image = np.rint(image).astype(dtype) if dtype is np.uint16 else image.astype(dtype)
+        if dtype is not np.uint16:
+            image.ravel()[-3:-1] = np.nan, -np.inf
+        sample = image.ravel()[np.isfinite(image.ravel())].astype(float)
+        for _ in range(5):
+            level = np.median(sample) if sample.size else np.nan
+            scatter = 1.482602218505602 * np.median(np.abs(sample - level)) if sample.size else np.nan
+            scatter = scatter or np.std(sample)
+            sample = sample[np.abs(sample - level) <= 3 * scatter]
+        found = sky_of(image)
+        np.testing.assert_allclose([found.level, found.rms], [level, scatter], rtol=1e-12)
+
+
 def test_sky_of_nothing_and_of_one_value():
     nothing = sky_of(np.full((30, 30), np.nan))
     assert np.isnan(nothing.level)

@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from opticam_dask.kernels.moments import STAR, axes_of, covariances, measure_stars, positions
+from opticam_dask.simulate.render import add_gaussian
 
 
 def draw(shape, x, y, flux, major, minor, degrees):
@@ -121,3 +122,16 @@ def test_the_sky_ring_lies_outside_the_star_whatever_the_guess(major, guess, rat
     star = measure_stars(image, np.array([[45, 45]]), sigma=guess, level=100.0)
     found = axes_of(star["mxx"], star["mxy"], star["myy"])
     np.testing.assert_allclose([found[0][0], found[1][0]], [major, major / ratio], rtol=2e-4)
+
+
+def test_the_first_guess_of_the_width_has_no_part_in_the_result():
+    """Four neighbours 30 pixels away lie in the ring of sky that a guess too wide begins with."""
+    image = np.random.default_rng(8).normal(100.0, 1.0, (121, 131))
+    for x, y in ((60.3, 58.6), (90.0, 58.0), (30.0, 59.0), (60.0, 28.0), (61.0, 89.0)):
+        add_gaussian(image, np.ones_like(image), x, y, 2e5, (4.0, 2.5, 0.6))
+    found = [
+        measure_stars(image, np.array([[60, 59]]), sigma=s, level=100.0, noise=1.0)[0] for s in (1.5, 3, 6)
+    ]
+    for star in found:
+        assert star["flux"] == pytest.approx(found[0]["flux"], rel=2e-4)
+        assert star["mxx"] + star["myy"] == pytest.approx(4.0**2 + 2.5**2 + 1 / 6, rel=2e-3)
