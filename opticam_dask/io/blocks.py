@@ -231,9 +231,7 @@ class _Reader:
     def read_into(self, out: Image, position: int, rows: AxisIndex, columns: AxisIndex) -> None:
         """Decode the frame at ``position``, or a part of it, into ``out``."""
         hdu, plane = self._places[position]
-        read_frame(
-            self._files.of(self._paths[position]), self._block.shape, out, hdu, plane, rows, columns
-        )
+        read_frame(self._files.of(self._paths[position]), self._block.shape, out, hdu, plane, rows, columns)
 
 
 def read_frame(
@@ -292,29 +290,29 @@ def split_blocks(
     if not len(frames):
         return []
     rows = frames[_USED].sort_values(["night", "frame"], kind="stable")
-    whole = _whole_block(rows)
+    whole, paths = _whole_block(rows), rows["path"]
     frame_bytes = math.prod(whole.shape) * np.dtype(whole.dtype).itemsize
     size = frames_of_block(frame_bytes, block_bytes, frames_per_block)
-    nights = rows["night"].to_numpy()
-    edges = [0, *(np.flatnonzero(nights[1:] != nights[:-1]) + 1).tolist(), len(rows)]
+    number, nights = rows["night"].factorize()
+    edges = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(rows)]
     cuts = [
-        (start, min(start + size, stop))
+        slice(start, min(start + size, stop))
         for first, stop in pairwise(edges)
         for start in range(first, stop, size)
     ]
     return [
         replace(
             whole,
-            night=str(nights[start]),
-            paths=PackedPaths.of(whole.paths[start:stop]),
-            meta=whole.meta[start:stop].copy(),
+            night=str(nights[number[cut.start]]),
+            paths=PackedPaths.of(paths.iloc[cut].tolist()),
+            meta=whole.meta[cut].copy(),
         )
-        for start, stop in cuts
+        for cut in cuts
     ]
 
 
 def _whole_block(rows: pd.DataFrame) -> FrameBlock:
-    """All rows as one block (its night is set when it is cut)."""
+    """All rows as one block; its night and paths are set when it is cut."""
     one = {name: only_value(rows, name) for name in ("camera", "filter", "shape")}
     # A type that holds every frame's pixels: one frame of another type must not cost the camera.
     dtype = np.result_type(*rows["dtype"].unique()).name
@@ -322,4 +320,4 @@ def _whole_block(rows: pd.DataFrame) -> FrameBlock:
     for name in FRAME_META.names or ():
         meta[name] = rows[name].to_numpy()
     ny, nx = (int(length) for length in one["shape"].split("x"))
-    return FrameBlock("", one["camera"], one["filter"], (ny, nx), dtype, tuple(rows["path"]), meta)
+    return FrameBlock("", one["camera"], one["filter"], (ny, nx), dtype, (), meta)

@@ -198,5 +198,6 @@ def read_frames(path: str | os.PathLike[str]) -> pd.DataFrame:
     made_with = (table.schema.metadata or {}).get(_SCANNED_WITH.encode(), b"").decode()
     table = table.select(FRAMES.names).replace_schema_metadata(None)
     frames: pd.DataFrame = table.to_pandas(split_blocks=True, self_destruct=True)
+    pa.default_memory_pool().release_unused()  # pages of a long index are megabytes
     frames.attrs[_SCANNED_WITH] = made_with
     return frames

@@ -17,13 +17,12 @@ if TYPE_CHECKING:
 
 def by_camera(frames: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Rows of each camera, sorted by its name; parts of the table itself where they stand together in it."""
-    cameras = frames["camera"].to_numpy()
-    starts = [0, *(np.flatnonzero(cameras[1:] != cameras[:-1]) + 1).tolist(), len(frames)]
-    names = [str(cameras[start]) for start in starts[:-1]] if len(frames) else []
-    if len(set(names)) < len(names):
+    number, cameras = frames["camera"].factorize()
+    edges = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(frames)]
+    if len(edges) > len(cameras) + 1:
         return {str(camera): rows for camera, rows in frames.groupby("camera", sort=True)}
-    runs = zip(names, pairwise(starts), strict=True)
-    return {name: frames.iloc[start:stop] for name, (start, stop) in sorted(runs)}
+    runs = zip(map(str, cameras), pairwise(edges), strict=False)
+    return {camera: frames.iloc[start:stop] for camera, (start, stop) in sorted(runs)}
 
 
 def blocks_of(rows: pd.DataFrame) -> list[FrameBlock]:

@@ -181,18 +181,19 @@ def align_blocks(
     jobs : list of tuple of int
         Which photometers measure each block.
     """
-    night, frame = alignment["night"].to_numpy(), alignment["frame"].to_numpy()
+    night, names = alignment["night"].factorize()
+    frame = alignment["frame"].to_numpy()
     order = np.lexsort((frame, night))
     night, frame = night[order], frame[order]
     affine = alignment[_AFFINE].to_numpy(np.float64)[order].reshape(-1, 2, 3)
     fwhm = alignment["fwhm"].to_numpy(np.float64)[order]
     flags, shapes = _frame_flags(alignment)[order], psfs[order]
-    starts = {name: np.searchsorted(night, name) for name in dict.fromkeys(block.night for block in blocks)}
-    stops = {name: np.searchsorted(night, name, "right") for name in starts}
+    edges = np.searchsorted(night, np.arange(len(names) + 1))
+    spans = {str(name): slice(*edges[i : i + 2]) for i, name in enumerate(names)}
     aligned = []
     for block, todo in zip(blocks, jobs, strict=True):
-        start = starts[block.night]
-        at = start + np.searchsorted(frame[start : stops[block.night]], block.meta["frame"])
+        span = spans[block.night]
+        at = span.start + np.searchsorted(frame[span], block.meta["frame"])
         aligned.append(AlignedBlock(block, affine[at], fwhm[at], shapes[at], flags[at], todo))
     return aligned
 
