@@ -9,7 +9,7 @@ import pytest
 
 from opticam_dask.errors import InputError
 from opticam_dask.kernels.hot import any_near, repaired
-from opticam_dask.photometers import AperturePhotometer, DefaultLocalBackground, OptimalPhotometer, base
+from opticam_dask.photometers import AperturePhotometer, DefaultLocalBackground, OptimalPhotometer, hot_pixels
 from opticam_dask.schema import Flag
 from opticam_dask.types import PsfModel
 
@@ -67,7 +67,7 @@ def test_other_sources_keep_their_bits(kind: Any, forced: bool) -> None:
 
 def test_frames_are_copied_only_if_a_hot_pixel_is_near(monkeypatch: pytest.MonkeyPatch) -> None:
     copied = []
-    monkeypatch.setattr(base, "without", lambda image, hot: copied.append(1) or image)
+    monkeypatch.setattr(hot_pixels, "without", lambda image, hot: copied.append(1) or image)
     photometer = OptimalPhotometer(local_background_estimator=DefaultLocalBackground())
     measure(photometer, hot=np.array([NEAR_NONE]))
     assert not copied
