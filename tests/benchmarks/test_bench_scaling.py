@@ -14,60 +14,72 @@ from dask.callbacks import Callback
 
 import opticam_dask as opticam
 from opticam_dask.testing.benchmark import Comparison
-from opticam_dask.testing.scaling import ANCHOR_STEP, CAMERAS, Costs, paper, simulate, total_work
+from opticam_dask.testing.scaling import CAMERAS, N_SCOUTS, Costs, paper, simulate, total_work
 
 NIGHT = 2250  # blocks a camera of 864 000 frames of 512 x 512, three cameras: eight hours at 10 Hz
 SERVER = 2e9  # what one file server gives [byte/s]
 
 
-class Timed(opticam.Reducer):
-    """Reducer that computes here, one task after the other, and keeps the CPU time of each."""
+class Steps:
+    """Stands for the cluster of a reducer: computes here, one task at a time, and keeps their CPU times."""
 
-    def _run(self, tasks, description):
-        steps, begun = self.__dict__.setdefault("steps", {}), {}
+    def __init__(self):
+        self.times, self.total, self._begun = {}, 0.0, {}
 
-        def start(key, *_):
-            begun[key] = time.process_time()
-
-        def end(key, *_):
-            name = (key[0] if isinstance(key, tuple) else key).rpartition("-")[0]
-            steps.setdefault(name, []).append(time.process_time() - begun[key])
-
+    def __call__(self, tasks, description):
         before = time.process_time()
-        with dask.config.set(scheduler="sync"), Callback(pretask=start, posttask=end):
+        with dask.config.set(scheduler="sync"), Callback(pretask=self._start, posttask=self._end):
             results = list(tasks.compute())
-        self.in_tasks = getattr(self, "in_tasks", 0.0) + time.process_time() - before
+        self.total += time.process_time() - before
         return results
+
+    def _start(self, key, *_):
+        self._begun[key] = time.process_time()
+
+    def _end(self, key, *_):
+        name = key[0] if isinstance(key, tuple) else key
+        self.times.setdefault(name, []).append(time.process_time() - self._begun[key])
+
+    def seconds(self, step):
+        """CPU time of all the tasks of a step [s]."""
+        return sum(t for name, times in self.times.items() if name.startswith(step) for t in times)
+
+    def typical(self, step):
+        """Median CPU time of one of its tasks [s]; 0 if there was none."""
+        return float(
+            np.median([t for n, times in self.times.items() if n.startswith(step) for t in times] or 0.0)
+        )
+
+    def close(self):
+        """Nothing is to be stopped."""
 
 
 def measured_costs(paths: list[str], out: Path, shape: tuple[int, int], per_block: int) -> Costs:
     """Costs of every step, of blocks of frames that are read, decoded, aligned, stacked and measured here."""
     annulus = opticam.DefaultLocalBackground()
     with dask.config.set({"opticam.frames-per-block": per_block}):
-        reducer = Timed(out, paths, verbose=False, show_plots=False)
-        reducer.in_tasks = 0.0
+        reducer = opticam.Reducer(out, paths, verbose=False, show_plots=False, cluster="threads")
+        reducer.close()
+        reducer._run = Steps()
         reducer.create_catalogs(max_catalog_sources=30)  # compiles
-        reducer.steps, reducer.in_tasks, begun = {}, 0.0, time.process_time()
+        steps = reducer._run = Steps()
+        begun = time.process_time()
         reducer.create_catalogs(max_catalog_sources=30, rotation_limit=90.0, overwrite=True)
-        serial = time.process_time() - begun - reducer.in_tasks
+        serial = time.process_time() - begun - steps.total
         for forced in (True, False):
             reducer.photometry(
                 opticam.OptimalPhotometer(forced=forced, local_background_estimator=annulus), export_csv=False
             )
-        reducer.close()
 
-    def typical(name: str) -> float:
-        return float(np.median(next(times for step, times in reducer.steps.items() if name in step)))
-
-    n_anchors = math.ceil(per_block / ANCHOR_STEP)
+    full_detection = steps.seconds("scout_") / min(N_SCOUTS, len(paths))
     return Costs(
         shape=shape,
         frame_bytes=float(np.mean([Path(path).stat().st_size for path in paths])),
-        scout=typical("scout_block"),
-        anchor=typical("anchor_block") / n_anchors,
-        track=typical("track_block") / per_block,
-        measure=typical("measure_block") / per_block,
-        merge=typical("merge-tree"),
+        scout=full_detection,
+        anchor=full_detection,
+        track=steps.seconds("track_") / len(paths),
+        measure=steps.seconds("measure_") / (2 * len(paths)),
+        merge=steps.typical("merge-tree"),
         serial=max(serial, 0.0),
         frames_per_block=per_block,
     )
