@@ -60,7 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "short.fits").write_bytes(content[:-2880])
     (folder / "text.fits").write_bytes(b"not a FITS file" * 400)
     (folder / "empty.fits").write_bytes(b"")
-    Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9.fits")).write_bytes(content)
+    Path(os.fsdecode(os.fsencode(folder) + b"/frame\xe9.fits")).write_bytes(content)
     (folder / "endless.fits").write_bytes(content[:2000])
     (folder / "damaged.fits.gz").write_bytes(gzip.compress(content)[:-900])
     garbled = content.replace(b"NAXIS1  =                   14", b"NAXIS1  =                   xx")
@@ -121,7 +121,7 @@ def test_an_unchanged_store_is_not_read_again(store: str, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(frame_index, "scan_headers", scan_headers)
     pd.testing.assert_frame_equal(scan(store, previous=before), before)
-    assert [os.fsencode(path).endswith(b"caf\xe9.fits") for path in read] == [True]
+    assert [os.fsencode(path).endswith(b"frame\xe9.fits") for path in read] == [True]
 
 
 def test_a_file_that_is_not_in_the_store_is_told(store: str) -> None:
