@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from opticam_dask.simulate import generate_observations as generate_observations
     from opticam_dask.simulate import simulate_calibration as simulate_calibration
     from opticam_dask.simulate import simulate_night as simulate_night
+    from opticam_dask.tables.compact import compact as compact
     from opticam_dask.tables.quality import frame_quality as frame_quality
     from opticam_dask.tables.store import light_curve as light_curve
     from opticam_dask.tables.store import open_light_curves as open_light_curves
@@ -73,6 +74,7 @@ _HOME = {
     "Reducer": "reducer",
     "Scene": "simulate",
     "check_data": "observation",
+    "compact": "tables.compact",
     "frame_quality": "tables.quality",
     "generate_flats": "simulate",
     "generate_gappy_observations": "simulate",

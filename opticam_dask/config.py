@@ -13,7 +13,7 @@ from dask.utils import parse_bytes
 
 DEFAULTS: dict[str, Any] = {
     # Pixels of one task [byte]: large against the cost of a task, small against a worker's memory.
-    "block-bytes": 64 * 2**20,
+    "block-bytes": 128 * 2**20,
     # A short night is cut into so many tasks a camera all the same, so that several workers share it.
     "blocks-at-least": 8,
     # Frames of one task instead, where that is easier to say.
