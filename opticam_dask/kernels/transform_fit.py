@@ -9,7 +9,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from opticam_dask.kernels.transform import TransformType
+from opticam_dask.kernels.transform import TransformType, apply
 from opticam_dask.types import XY, Affine
 
 _FLOOR = 0.3  # residuals below this are never rejected [pixel]
@@ -31,7 +31,8 @@ def _moments(source: Any, target: Any, weights: Any) -> Any:
         for axis in range(2):
             out[axis] += weights[n] * source[n, axis]
             out[2 + axis] += weights[n] * target[n, axis]
-    out[:4] /= total
+    for n in range(4):
+        out[n] /= total
     for n in range(len(weights)):
         x, y = source[n, 0] - out[0], source[n, 1] - out[1]
         tx, ty = weights[n] * (target[n, 0] - out[2]), weights[n] * (target[n, 1] - out[3])
@@ -49,8 +50,8 @@ def _moments(source: Any, target: Any, weights: Any) -> Any:
 def _about(means: Any, a11: float, a12: float, a21: float, a22: float) -> Any:
     """Transform of a linear part that takes one mean into the other."""
     affine = np.empty((2, 3))
-    affine[0] = a11, a12, means[2] - a11 * means[0] - a12 * means[1]
-    affine[1] = a21, a22, means[3] - a21 * means[0] - a22 * means[1]
+    affine[0, 0], affine[0, 1], affine[0, 2] = a11, a12, means[2] - a11 * means[0] - a12 * means[1]
+    affine[1, 0], affine[1, 1], affine[1, 2] = a21, a22, means[3] - a21 * means[0] - a22 * means[1]
     return affine
 
 
@@ -110,54 +111,33 @@ def _distances(affine: Any, source: Any, target: Any) -> Any:
     return out
 
 
-@numba.njit(cache=True, nogil=True)
-def _rms(values: Any) -> float:
-    return math.sqrt(np.mean(values * values))
+def _rms(values: NDArray[np.float64]) -> float:
+    return math.sqrt(float(np.mean(values**2)))
 
 
-@numba.njit(cache=True, nogil=True)
-def _fit(source: Any, target: Any, weights: Any, start: Any, only_shift: bool) -> Any:
+def _fit(source: XY, target: XY, weights: NDArray[np.float64], start: Affine, only_shift: bool) -> Affine:
+    # the loop over rounds is plain Python: compiled, it would take seconds of every first run
     n = len(source)
     if only_shift or n < 3:
-        shift = fit_shift(source, target, weights, start)
+        shift: Affine = fit_shift(source, target, weights, start)
         if only_shift or n < 2 or _rms(_distances(shift, source, target)) <= _FLOOR:
             return shift
-        turned = fit_rotation(source, target, weights)
+        turned: Affine = fit_rotation(source, target, weights)
         return turned if _rms(_distances(turned, source, target)) <= _FLOOR else shift
-    similarity = fit_similarity(source, target, weights)
+    similarity: Affine = fit_similarity(source, target, weights)
     if n < _MIN_FOR_SHEAR:
         return similarity
     # six numbers must explain the places clearly better than four, each per degree of freedom
-    affine = fit_affine(source, target, weights)
-    six = np.sum(weights * _distances(affine, source, target) ** 2) / (2 * n - 6)
-    four = np.sum(weights * _distances(similarity, source, target) ** 2) / (2 * n - 4)
+    affine: Affine = fit_affine(source, target, weights)
+    six = float((weights * _distances(affine, source, target) ** 2).sum()) / (2 * n - 6)
+    four = float((weights * _distances(similarity, source, target) ** 2).sum()) / (2 * n - 4)
     return affine if six < _SHEAR_GAIN * four else similarity
 
 
-@numba.njit(cache=True, nogil=True)
-def _near_the_median_offset(source: Any, target: Any, start: Any) -> Any:
-    offset = np.empty((2, len(source)))
-    for axis in range(2):
-        for n in range(len(source)):
-            place = start[axis, 0] * source[n, 0] + start[axis, 1] * source[n, 1] + start[axis, 2]
-            offset[axis, n] = target[n, axis] - place
-    distance = np.hypot(offset[0] - np.median(offset[0]), offset[1] - np.median(offset[1]))
-    return distance <= max(2.0, 3.0 * np.median(distance))
-
-
-@numba.njit(cache=True, nogil=True)
-def _robust(source: Any, target: Any, weights: Any, start: Any, only_shift: bool) -> Any:
-    kept = _near_the_median_offset(source, target, start)
-    affine, residual = start, np.nan
-    for _ in range(_ROUNDS):
-        affine = _fit(source[kept], target[kept], weights[kept], start, only_shift)
-        distance = _distances(affine, source, target)
-        residual = _rms(distance[kept])
-        again = distance <= max(_FLOOR, 3.0 * 1.2 * np.median(distance[kept]))
-        if np.all(again == kept) or not np.any(again):
-            break
-        kept = again
-    return affine, kept, residual
+def _near_the_median_offset(source: XY, target: XY, start: Affine) -> NDArray[np.bool_]:
+    offset = target - apply(start, source)
+    distance = np.hypot(*(offset - np.median(offset, axis=0)).T)
+    return np.asarray(distance <= max(2.0, 3.0 * float(np.median(distance))))
 
 
 def robust_fit(
@@ -182,6 +162,16 @@ def robust_fit(
     residual : float
         Root mean square distance of the kept pairs [pixel].
     """
-    a, b, w, first = (np.ascontiguousarray(array, np.float64) for array in (source, target, weights, start))
-    affine, kept, residual = _robust(a, b, w, first, kind == "translation")
-    return affine, kept, float(residual)
+    source, target = np.ascontiguousarray(source, np.float64), np.ascontiguousarray(target, np.float64)
+    start, only_shift = np.ascontiguousarray(start, np.float64), kind == "translation"
+    kept = _near_the_median_offset(source, target, start)
+    affine, residual = start, math.nan
+    for _ in range(_ROUNDS):
+        affine = _fit(source[kept], target[kept], weights[kept], start, only_shift)
+        distance = _distances(affine, source, target)
+        residual = _rms(distance[kept])
+        again = distance <= max(_FLOOR, 3.0 * 1.2 * float(np.median(distance[kept])))
+        if np.array_equal(again, kept) or not again.any():
+            break
+        kept = again
+    return affine, kept, residual
