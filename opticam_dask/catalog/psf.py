@@ -95,7 +95,7 @@ def _missed(reference: Reference, rows: NDArray[np.void]) -> NDArray[np.float64]
     if not scouts.any():
         return np.zeros(3)
     equal = np.ones(len(known))
-    shapes = known["shape"]
+    shapes = np.ascontiguousarray(known["shape"])
     return np.asarray(clipped_mean(shapes, equal) - clipped_mean(shapes[scouts], equal[scouts]))
 
 

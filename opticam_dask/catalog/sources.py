@@ -92,7 +92,7 @@ def _flattened(
     mesh = background(stack)
     flat = stack - np.asarray(mesh.background)
     rms = np.broadcast_to(np.asarray(mesh.background_rms, np.float64), flat.shape)
-    lone = isolated_pixels(flat, Sky(0.0, float(np.median(rms))))
+    lone = isolated_pixels(flat.astype(np.float32), Sky(0.0, float(np.median(rms))))
     flat.ravel()[lone] = np.nan
     return fill_holes(flat), rms
 
@@ -114,7 +114,7 @@ def _centroids(table: QTable) -> XY:
 def _measured(image: NDArray[np.float64], xy: XY, noise: float, sigma: float) -> NDArray[np.void]:
     ny, nx = image.shape
     peaks = np.clip(np.rint(xy), 0, [nx - 1, ny - 1]).astype(np.int64)
-    return measure_stars(image, peaks, sigma=sigma, noise=noise)
+    return measure_stars(image.astype(np.float32), peaks, sigma=sigma, noise=noise)
 
 
 def _centres(stars: NDArray[np.void], xy: XY, sigma: float) -> XY:

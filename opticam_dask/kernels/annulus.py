@@ -145,7 +145,7 @@ def gather(pixels, xy, shape, others, form, values, places):
     r_in, r_out = shape[3], shape[4]
     height, width = pixels.shape
     quadratic = quadratic_form(shape[0] ** 2, shape[1] ** 2, shape[2])
-    n, masked = 0, 0
+    n, masked = np.int64(0), 0
     for j in range(height):
         dy = j - xy[1]
         start, stop = _inside(dy, xy[0], width, shape, quadratic, r_out)

@@ -134,7 +134,8 @@ def clip_sorted(values, n, rule):
     As in astropy, the last limits are applied to all values: one clipped early comes back if they
     take it in again.
     """
-    start, stop, iteration = 0, n, 0
+    # A literal 0 would have every function below compiled twice.
+    start, stop, iteration = np.int64(0), n, 0
     if n == 0:
         return start, stop
     while True:
@@ -147,7 +148,8 @@ def clip_sorted(values, n, rule):
         iteration += 1
         if rule.maxiters >= 0 and iteration >= rule.maxiters:
             break
-    return first_from(values, 0, n, low), first_above(values, 0, n, high)
+    start = np.int64(0)
+    return first_from(values, start, n, low), first_above(values, start, n, high)
 
 
 @njit(cache=True, nogil=True)

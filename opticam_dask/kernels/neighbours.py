@@ -132,7 +132,7 @@ def _find(xy, psf, sources, scaled, reach):
     cos, sin = math.cos(psf[2]), math.sin(psf[2])
     first, found = np.zeros(len(xy) + 1, dtype=np.int64), np.empty((0, 2))
     for noted in range(2 if len(scaled) else 0):
-        n = 0
+        n = np.int64(0)
         for k in range(len(xy)):
             first[k] = n
             u, v = (xy[k, 0] * cos + xy[k, 1] * sin) / psf[0], (xy[k, 1] * cos - xy[k, 0] * sin) / psf[1]

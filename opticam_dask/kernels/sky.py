@@ -168,7 +168,7 @@ def brightest_neighbour(image: Any, x0: int, y0: int) -> tuple[int, int, bool]:
 def _isolated(image: Any, level: float, rms: float, limit: float, ratio: float, out: Any) -> int:
     ny, nx = image.shape
     threshold = np.float32(level + limit * rms)
-    n = 0
+    n = np.int64(0)
     for y in range(ny):
         for start in range(0, nx, _RUN):
             stop = min(nx, start + _RUN)
