@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from opticam_dask.catalog.background import BaseBackground as BaseBackground
     from opticam_dask.catalog.background import DefaultBackground as DefaultBackground
     from opticam_dask.catalog.finder import DefaultFinder as DefaultFinder
+    from opticam_dask.ingestion import ingest as ingest
+    from opticam_dask.ingestion import verify_store as verify_store
     from opticam_dask.instrument import GENERIC as GENERIC
     from opticam_dask.instrument import OPTICAM_MX as OPTICAM_MX
     from opticam_dask.instrument import CameraSpec as CameraSpec
@@ -79,6 +81,7 @@ _HOME = {
     "generate_flats": "simulate",
     "generate_gappy_observations": "simulate",
     "generate_observations": "simulate",
+    "ingest": "ingestion",
     "light_curve": "tables.store",
     "open_light_curves": "tables.store",
     "open_observation": "io.cube",
@@ -86,6 +89,7 @@ _HOME = {
     "simulate_night": "simulate",
     "sky_coordinates": "io.wcs",
     "stack_cameras": "io.cube",
+    "verify_store": "ingestion",
 }
 
 __all__ = [*_HOME, "errors"]

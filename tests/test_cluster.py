@@ -267,7 +267,7 @@ def test_a_scheduler_file_that_is_none_is_one_clear_line(tmp_path):
 
 
 def test_engine_settings_are_read_from_dask_and_its_environment():
-    assert config.block_bytes() == 64 * 2**20
+    assert config.block_bytes() == 128 * 2**20
     with dask.config.set({"opticam.block-bytes": "1MiB", "opticam.retries": 0}):
         assert (config.block_bytes(), config.retries()) == (2**20, 0)
     code = "from opticam_dask import config; print(config.block_bytes(), config.export_csv_group())"

@@ -44,6 +44,7 @@ EPILOG = """\b
 Start here:
   opticam-dask demo                     simulate a night, reduce it, draw a light curve
   opticam-dask scan DATA                what is in this folder, and what is wrong with it
+  opticam-dask ingest DATA DATA.zarr    the same frames in one checksummed store that reads faster than .gz
   opticam-dask reduce DATA OUT          catalogues and light curves
   opticam-dask light-curve OUT --source 2 --plot star.png
 """
@@ -58,7 +59,8 @@ def group() -> None:
 def main() -> None:
     """Run the command line: exit code 0 only if the job was done, and errors of one line."""
     try:
-        group(standalone_mode=False)
+        # What a command exits with comes back as a number.
+        sys.exit(group(standalone_mode=False))
     except click.exceptions.Abort:
         click.echo("interrupted; what was finished is kept", err=True)
         sys.exit(INTERRUPTED)

@@ -83,7 +83,7 @@ def test_memory_of_a_worker_does_not_grow_with_the_night(full, record, night, tm
     long = again(short, tmp_path / "long", 10 if full else 2)
     peaks = []
     for name, paths in (("short", short), ("long", long)):
-        with connect(place, n_workers=1, memory_limit="1GB") as client:
+        with connect(place, n_workers=1, memory_limit="1GB" if full else "auto") as client:
             summary = reduce_on(client, paths, tmp_path / name)
             assert summary["rows"].sum() % len(paths) == 0
             peaks.append(max(client.run(peak_bytes).values()) / MIB)

@@ -195,6 +195,13 @@ def test_interrupt_has_its_own_exit_code(opticam: Any, monkeypatch: pytest.Monke
     assert "interrupted" in err
 
 
+def test_a_scan_that_finds_no_usable_frame_has_not_done_its_job(opticam: Any, tmp_path: Path) -> None:
+    (tmp_path / "notes.fits").write_text("no frame")
+    code, out, _ = opticam("scan", tmp_path)
+    assert code == 1
+    assert "No frame can be used" in out
+
+
 def test_scan_on_a_cluster_says_the_same(opticam: Any, tmp_path: Path) -> None:
     night = tmp_path / "night"
     # More files than one batch of headers holds.

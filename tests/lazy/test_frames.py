@@ -255,7 +255,7 @@ def test_tasks_grow_with_blocks_and_constants_are_held_once(paths: list[str]) ->
 def test_a_hundred_thousand_frames_plan_quickly_and_pack_small() -> None:
     table = frame_table([f"/data/night/240101g{number:09d}o.fits" for number in range(100_000)], (512, 512))
     blocks = split_blocks(table)
-    assert len(blocks) == 782
+    assert len(blocks) == 391
     with dask.config.set(scheduler=CountingScheduler()):
         lazy = map_blocks_of_frames(_describe, blocks)
     assert len(cloudpickle.dumps(dict(lazy.dask))) < 40 * 100_000
