@@ -168,7 +168,7 @@ def brightest_neighbour(image: Any, x0: int, y0: int) -> tuple[int, int, bool]:
 def _isolated(image: Any, level: float, rms: float, limit: float, ratio: float, out: Any) -> int:
     ny, nx = image.shape
     threshold = np.float32(level + limit * rms)
-    n = np.int64(0)
+    n: Any = np.int64(0)  # a literal would have what it is passed to compiled twice
     for y in range(ny):
         for start in range(0, nx, _RUN):
             stop = min(nx, start + _RUN)

@@ -28,12 +28,14 @@ def _full_marks():
 
 
 @pytest.fixture
-def record(full) -> Callable[[benchmark.Comparison], benchmark.Comparison]:
+def record(full, capfd) -> Callable[[benchmark.Comparison], benchmark.Comparison]:
     """Put a comparison into the table; tiny runs only show that it works."""
 
     def add(line: benchmark.Comparison) -> benchmark.Comparison:
         if full:
             _COMPARISONS.append(line)
+            with capfd.disabled():
+                print("\n" + " | ".join(line.cells()), flush=True)
         return line
 
     return add
