@@ -5,6 +5,7 @@ Both sides of a comparison run in turns in this one process. The full run prints
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -35,7 +36,7 @@ def record(full, capfd) -> Callable[[benchmark.Comparison], benchmark.Comparison
         if full:
             _COMPARISONS.append(line)
             with capfd.disabled():
-                print("\n" + " | ".join(line.cells()), flush=True)
+                sys.stderr.write(f"\n{' | '.join(line.cells())}\n")
         return line
 
     return add
