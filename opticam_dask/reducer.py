@@ -50,7 +50,7 @@ class Reducer(Inspection):
         Chooses the PSF's size from the sizes of the stars: a list of sigmas in, one sigma out.
     background : callable, optional
         Two-dimensional background, image -> object with ``background`` and ``background_rms``;
-        by default `DefaultBackground`.
+        by default that of `DefaultBackground`, with boxes that suit the frame.
     barycenter : bool
         Whether to compute BMJD; if not, it is NaN and the CSV files hold MJD.
     finder : callable, optional

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
@@ -29,7 +30,7 @@ class Comparison:
     ours, reference : float
         Both figures, in ``unit``; ``reference`` is 1 where the goal is an absolute one.
     goal : float
-        What the ratio should keep to.
+        What the ratio should keep to; infinite where there is no goal.
     unit : str
         Unit of both figures.
     at_least : bool
@@ -67,9 +68,15 @@ class Comparison:
             f"{self.ours:.3g} {self.unit}",
             "" if absolute else f"{self.reference:.3g} {self.unit}",
             "" if absolute else f"{self.ratio:.3g}",
-            f"{'>=' if self.at_least else '<='} {self.goal:g}{f' {self.unit}' if absolute else ''}",
-            "reached" if self.reached else "MISSED",
+            *self._judgement(f" {self.unit}" if absolute else ""),
         )
+
+    def _judgement(self, unit: str) -> tuple[str, str]:
+        """Goal and whether it is reached; both empty where there is none."""
+        if math.isinf(self.goal):
+            return "", ""
+        sign = ">=" if self.at_least else "<="
+        return f"{sign} {self.goal:g}{unit}", "reached" if self.reached else "MISSED"
 
 
 def seconds(function: Callable[[], Any]) -> float:

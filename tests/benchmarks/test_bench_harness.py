@@ -1,5 +1,7 @@
 """The table itself: ratios are medians over rounds, and a goal that is missed is said to be."""
 
+import math
+
 from opticam_dask.testing.benchmark import Comparison, compare, table
 
 
@@ -24,3 +26,9 @@ def test_both_sides_run_in_turns_and_the_first_round_does_not_count():
     line = compare(1, "turns", lambda: calls.append("a"), lambda: calls.append("b"), 1.0, rounds=2)
     assert calls == ["a", "b"] * 3
     assert len(line.rounds) == 2
+
+
+def test_a_line_without_a_goal_is_not_judged():
+    (row,) = table([Comparison(1, "size", 1.0, 2.0, math.inf)]).splitlines()[2:3]
+    assert "reached" not in row
+    assert "inf" not in row

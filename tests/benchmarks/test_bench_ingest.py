@@ -136,7 +136,7 @@ def test_store_against_files(full, compare, record, store, night, compression):
         sum(path.stat().st_size for path in where.rglob("*") if path.is_file() and path.suffix != ".parquet")
         for where in (root, folder)
     ]
-    case = f"Zarr / {name}, {shape[0]} px (no goal)"
+    case = f"Zarr / {name}, {shape[0]} px"
     record(Comparison(2, f"size: {case}", *(size / n / 1e6 for size in sizes), np.inf, unit="MB"))
     compare(2, f"reading: {case}", lambda: read_all(stored), lambda: read_all(files), np.inf, per=n)
 
@@ -150,6 +150,6 @@ def test_ingest_against_reading(full, compare, night, tmp_path):
         made.append(tmp_path / f"{len(made)}.zarr")
         ingest(folder, made[-1], cluster="threads", number_of_processors=1, verbose=False)
 
-    case = f"ingest, verified and on disk / reading, .fits.gz, {shape[0]} px (no goal)"
+    case = f"ingest, verified and on disk / reading, .fits.gz, {shape[0]} px"
     compare(2, case, work, lambda: read_all(block), np.inf, per=n, rounds=3)
     read_all(a_block(made[-1]))
