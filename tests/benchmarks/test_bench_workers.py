@@ -28,7 +28,7 @@ def reduce_on(client, paths, out):
 
 
 def test_two_workers_against_one(full, record, night, tmp_path):
-    n_frames, shape, place = (240, (2048, 2048), "local") if full else TINY
+    n_frames, shape, place = (720, (2048, 2048), "local") if full else TINY
     paths = night(n_frames, shape, "gz")
     with connect(place, n_workers=1) as one, connect(place, n_workers=2) as two:
         number = iter(range(100))
@@ -36,7 +36,7 @@ def test_two_workers_against_one(full, record, night, tmp_path):
         def job(client):
             reduce_on(client, paths, tmp_path / f"out{next(number)}")
 
-        pairs = alternate(lambda: job(two), lambda: job(one), rounds=3 if full else 1)
+        pairs = alternate(lambda: job(two), lambda: job(one), rounds=2 if full else 1)
     speedups = tuple((slow, fast) for fast, slow in pairs)
     ones, twos = (median(column) for column in zip(*speedups, strict=True))
     what = f"{n_frames} frames 2048x2048 .gz: one worker / two (catalogue and photometry)"
