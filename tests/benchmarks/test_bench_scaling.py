@@ -16,7 +16,7 @@ import opticam_dask as opticam
 from opticam_dask.testing.benchmark import Comparison
 from opticam_dask.testing.scaling import CAMERAS, N_SCOUTS, Costs, paper, simulate, total_work
 
-NIGHT = 2250  # blocks a camera of 864 000 frames of 512 x 512, three cameras: eight hours at 10 Hz
+NIGHT = 1125  # blocks a camera of 864 000 frames of 512 x 512, three cameras: eight hours at 10 Hz
 SERVER = 2e9  # what one file server gives [byte/s]
 
 
@@ -86,8 +86,8 @@ def measured_costs(paths: list[str], out: Path, shape: tuple[int, int], per_bloc
 
 
 CASES = [
-    pytest.param((512, 512), "gz", 128, NIGHT, id="512"),
-    pytest.param((2048, 2048), "none", 8, 10_800, id="2048"),
+    pytest.param((512, 512), "gz", 256, NIGHT, id="512"),
+    pytest.param((2048, 2048), "none", 16, 5400, id="2048"),
 ]
 
 
