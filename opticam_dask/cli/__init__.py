@@ -59,8 +59,9 @@ def group() -> None:
 def main() -> None:
     """Run the command line: exit code 0 only if the job was done, and errors of one line."""
     try:
-        # What a command exits with comes back as a number.
-        sys.exit(group(standalone_mode=False))
+        # A command that did not do its job says so by what comes back.
+        if code := group(standalone_mode=False):
+            sys.exit(code)
     except click.exceptions.Abort:
         click.echo("interrupted; what was finished is kept", err=True)
         sys.exit(INTERRUPTED)

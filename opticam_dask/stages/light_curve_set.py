@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opticam_dask.config import compact_from
+from opticam_dask.errors import OpticamError
 from opticam_dask.lazy.chunks import map_blocks_of_frames
 from opticam_dask.shipping import by_value
 from opticam_dask.stages.profiles import wants_moffat
@@ -81,7 +82,12 @@ class LightCurveSet:
         def shared(function: Any, folders: Any, root: Path) -> list[Any]:
             return run(map_blocks_of_frames(function, folders, root), f"merging parts: {self.label}")
 
-        done = compact_dataset(self.root.resolve(), least=least, run=shared)
+        try:
+            done = compact_dataset(self.root.resolve(), least=least, run=shared)
+        except OpticamError as error:
+            # The light curves are whole; merged they are only read faster.
+            say(f"warning: light curves '{self.label}' are complete, but not merged: {error}")
+            return
         merged = [one for one in done if one.after < one.before]
         if merged:
             before, after = sum(one.before for one in merged), sum(one.after for one in merged)

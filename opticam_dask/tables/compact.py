@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from opticam_dask.tables.parts import PartKey, camera_folders, in_order, part_path, parts_in, write_rows
 from opticam_dask.tables.row_sums import RowSum
-from opticam_dask.tables.store import find_dataset, labels
+from opticam_dask.tables.store import dataset_root, find_dataset, labels
 from opticam_dask.tables.swap import recover, replacing_parts
 
 # Rows of a merged part at most: a few hundred megabytes while it is made.
@@ -89,7 +89,10 @@ def compact(
         If there are no light curves, none of this label, or they cannot be rewritten.
     """
     chosen = labels(out) if label is None else [label]
-    roots = [find_dataset(out, each) for each in chosen] or [find_dataset(out, None)]
+    for each in chosen:
+        recover(dataset_root(out, each))
+    filled = [each for each in chosen if label is not None or camera_folders(dataset_root(out, each))]
+    roots = [find_dataset(out, each) for each in filled] or [find_dataset(out, None)]
     return [one for root in roots for one in compact_dataset(root.resolve(), least=least, run=run)]
 
 
@@ -115,7 +118,9 @@ def compact_folder(folder: Folder, root: Path) -> Compacted:
             _merge(root, parts, spans, swap.folder, rows)
             swap.commit()
     except DamagedPartError as error:
-        return Compacted(*folder, len(parts), len(parts), 0, f"{error}; run the photometry again")
+        return Compacted(
+            *folder, len(parts), len(parts), 0, f"{error}; remove that file and run the photometry again"
+        )
     return Compacted(*folder, len(parts), len(spans), rows)
 
 
@@ -223,7 +228,7 @@ class _Reader:
 
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
     try:
-        table = pq.ParquetFile(path).read(use_threads=False)
+        table = pq.ParquetFile(path, page_checksum_verification=True).read(use_threads=False)
         return table.select(schema.names).cast(schema)
     except (pa.ArrowException, KeyError, OSError) as error:
         raise DamagedPartError(f"{path}: {error}") from error
@@ -231,7 +236,7 @@ def _read(path: Path, schema: pa.Schema) -> pa.Table:
 
 def _checked(path: Path) -> RowSum:
     """Sum over the rows of a merged part as it lies on disk; they must be in order, each there once."""
-    file, total, last = pq.ParquetFile(path), RowSum(), (-1, -1)
+    file, total, last = pq.ParquetFile(path, page_checksum_verification=True), RowSum(), (-1, -1)
     for number in range(file.num_row_groups):
         table = file.read_row_group(number, use_threads=False)
         source, frame = table.column("source").to_numpy(), table.column("frame").to_numpy()

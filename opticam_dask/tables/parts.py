@@ -133,7 +133,9 @@ def write_part(
     Returns
     -------
     Path
-        The part. An old part of the same key is replaced.
+        The part. An old part of the same key is replaced. Nothing is written where a part of another key
+        holds some of the frames: a worker given up for lost may end after its frames were measured again and
+        merged with others, and rows would be doubled.
 
     Raises
     ------
@@ -149,9 +151,16 @@ def write_part(
     fields = [field.with_metadata(table.field(field.name).metadata or field.metadata) for field in STORED]
     stored = in_order(pa.table(columns, schema=pa.schema(fields, metadata or None)))
     path, root = part_path(root, key), Path(root)
+    if any(_overlap(key, other) for other in parts_in(root, *key[:2])):
+        return path
     with replacing(path, staging=root.parent) as temporary:
         write_rows(stored, temporary)
     return path
+
+
+def _overlap(key: PartKey, other: PartKey) -> bool:
+    """Whether two parts of one night and camera, of different spans, hold a frame in common."""
+    return key != other and key[2] < other[3] and other[2] < key[3]
 
 
 def in_order(rows: pa.Table) -> pa.Table:
@@ -177,6 +186,7 @@ def write_rows(rows: pa.Table, path: Path) -> None:
         column_encoding=_ENCODING,
         write_statistics=True,
         write_page_index=True,
+        write_page_checksum=True,
         sorting_columns=order,
     ) as writer:
         for start, stop in pairwise(edges):

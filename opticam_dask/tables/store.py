@@ -163,7 +163,8 @@ def _ordered(rows: pa.Table) -> bool:
 
 def camera_dataset(root: str | Path, camera: str) -> pads.Dataset:
     """Open the parts of one camera with pyarrow, night and camera as strings; no other is looked at."""
-    place, kind = LocalFileSystem(), pads.ParquetFileFormat()
+    checks = pads.ParquetFragmentScanOptions(page_checksum_verification=True)
+    place, kind = LocalFileSystem(), pads.ParquetFileFormat(default_fragment_scan_options=checks)
     keys = [
         key for night, name in camera_folders(root) if name == camera for key in parts_in(root, night, name)
     ]

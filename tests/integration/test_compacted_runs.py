@@ -128,3 +128,22 @@ def test_the_command_merges_and_says_so(night: Path, merged: Path, tmp_path: Pat
     done = CliRunner().invoke(command, [str(tmp_path), "--cluster", "threads", "--workers", "1"])
     assert done.exit_code == 1
     assert "part-00000017-00000018.parquet" in done.output
+
+
+def test_light_curves_that_cannot_be_merged_are_complete_all_the_same(
+    night: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise opticam.errors.InputError("no space left")
+
+    monkeypatch.setattr("opticam_dask.stages.light_curve_set.compact_dataset", full)
+    settings = {"opticam.frames-per-block": 3, "opticam.compact-from": 2}
+    with (
+        dask.config.set(settings),
+        opticam.Reducer(tmp_path, night, show_plots=False, cluster="threads") as reducer,
+    ):
+        reducer.create_catalogs()
+        summary = reducer.photometry(FIRST)
+    assert len(summary) == 12
+    assert "complete, but not merged: no space left" in capsys.readouterr().out
+    assert texts(tmp_path)

@@ -203,7 +203,10 @@ def test_rows_that_went_wrong_on_the_way_are_noticed(tmp_path, root, monkeypatch
 
 def test_parts_that_overlap_are_not_merged(tmp_path, root):
     fill(root, [0, 4, 8])
-    fill(root, [2, 6])
+    other = dataset_root(tmp_path / "elsewhere", "optimal")
+    fill(other, [2, 6])  # nothing of ours writes it beside the others
+    key = (NIGHT, CAMERA, 2, 6)
+    shutil.copy(part_path(other, key), part_path(root, key))
     (one,) = compact(tmp_path)
     assert "overlap at frame 2" in one.reason
 
@@ -394,3 +397,33 @@ def test_the_schema_of_a_merged_part_is_that_of_the_parts(tmp_path, root):
     schema = pq.read_schema(part_path(root, (NIGHT, CAMERA, 0, 6)))
     assert schema.names == [name for name in LIGHT_CURVES.names if name not in ("night", "camera")]
     assert all(b"meaning" in field.metadata for field in schema)
+
+
+def test_a_worker_that_ends_after_its_rows_were_merged_doubles_none(root):
+    fill(root, range(0, 10, 3))
+    compact(root.parents[2])
+    before = light_curve(root.parents[2], camera=CAMERA, source=2)
+    for start, stop in ((0, 3), (3, 6), (0, 4)):
+        write_part(rows(NIGHT, CAMERA, start, stop, [1, 2, 3]), root, (NIGHT, CAMERA, start, stop))
+    assert parts_in(root, NIGHT, CAMERA) == [(NIGHT, CAMERA, 0, 9)]
+    assert light_curve(root.parents[2], camera=CAMERA, source=2).equals(before)
+
+
+def test_a_set_without_parts_is_no_hindrance_to_others(root):
+    fill(root, range(0, 10, 3))
+    dataset_root(root.parents[2], "empty").mkdir(parents=True)
+    (done,) = compact(root.parents[2])
+    assert (done.before, done.after) == (3, 1)
+
+
+def test_a_flipped_bit_is_noticed_by_merging_and_by_reading(root):
+    fill(root, range(0, 10, 3))
+    path = part_path(root, (NIGHT, CAMERA, 3, 6))
+    data = bytearray(path.read_bytes())
+    data[pq.ParquetFile(path).metadata.row_group(0).column(7).data_page_offset + 60] ^= 16
+    path.write_bytes(data)
+    (done,) = compact(root.parents[2])
+    assert done.after == done.before == 3
+    assert path.name in done.reason
+    with pytest.raises(OSError, match=r"(?i)checksum|corrupt"):
+        light_curve(root.parents[2], camera=CAMERA, source=2)

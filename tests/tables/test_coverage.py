@@ -47,3 +47,7 @@ def test_of_parts_that_overlap_the_later_is_doubled():
     parts = spans((0, 10), (8, 12), (10, 14), (14, 20))
     assert doubled(parts) == set(spans((8, 12)))
     assert doubled(spans((0, 10)) + spans((5, 15), night="2024-01-02")) == set()
+
+
+def test_of_parts_that_begin_together_the_longest_stays():
+    assert doubled(spans((0, 3), (0, 9), (9, 12), (11, 14))) == set(spans((0, 3), (11, 14)))
