@@ -43,7 +43,7 @@ class Coverage:
 
 
 def doubled(parts: Iterable[PartKey]) -> set[PartKey]:
-    """Parts that hold a frame which an earlier one of their night and camera, or a longer one, holds as well."""
+    """Parts that hold a frame which an earlier one of the same night and camera, or a longer one, holds."""
     found, ends = set(), dict[tuple[str, str], int]()
     for key in sorted(parts, key=lambda part: (*part[:3], -part[3])):
         if key[2] < ends.get(key[:2], 0):
