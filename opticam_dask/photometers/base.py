@@ -153,7 +153,8 @@ class BasePhotometer(ABC):
         of the user's.
         """
         estimator = self.local_background_estimator
-        if "pixels_within" not in vars(type(self)) or estimator is None or not has_kernel(estimator):
+        ours = "pixels_within" in vars(type(self)) and type(self.noise) is NoiseBudget
+        if not ours or estimator is None or not has_kernel(estimator):
             return math.inf
         scale = max(float(estimator.r_out_scale), WINDOW)
         matching = 0.0 if self.forced else self._tolerance(psf)
@@ -179,7 +180,7 @@ class BasePhotometer(ABC):
             "photometer": qualified_name(self),
             "label": self.label,
             **vars(self),
-            "noise": asdict(self.noise),
+            "noise": {**asdict(self.noise), **_own_budget(self.noise)},
             "local_background_estimator": None if estimator is None else identity(estimator),
         }
 
@@ -333,3 +334,8 @@ class BasePhotometer(ABC):
         result["x"][rows], result["y"][rows] = place.T
         result["flags"][rows] |= flags.astype(np.int32)
         return variances
+
+
+def _own_budget(noise: NoiseBudget) -> dict[str, Any]:
+    """Name and digest of a user's own kind of budget; nothing for ours."""
+    return {} if type(noise) is NoiseBudget else {"budget": identity(type(noise))}

@@ -190,3 +190,15 @@ def test_sight_is_infinite_where_a_whole_frame_is_needed() -> None:
     assert opticam.OptimalPhotometer(forced=True, local_background_estimator=ANNULUS).sight(psf) == 23.5
     free = opticam.OptimalPhotometer(local_background_estimator=ANNULUS, source_matching_tolerance=2.0)
     assert free.sight(psf) == pytest.approx(23.5 + 2.0 * math.sqrt(13.0))
+
+
+class OwnBudget(opticam.NoiseBudget):
+    """A user's kind of error budget, which may look at any pixel."""
+
+
+def test_a_budget_of_the_users_sees_whole_frames_and_is_told_from_ours() -> None:
+    psf = opticam.PsfModel(3.0, 2.0, 20.0)
+    ours = opticam.OptimalPhotometer(forced=True, local_background_estimator=ANNULUS)
+    own = opticam.OptimalPhotometer(forced=True, local_background_estimator=ANNULUS, noise=OwnBudget())
+    assert math.isinf(own.sight(psf))
+    assert own.settings() != ours.settings()
