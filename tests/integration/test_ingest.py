@@ -413,3 +413,33 @@ def test_killed_and_run_again_it_does_what_is_missing(night: tuple[Path, Path], 
         assert (root / path.relative_to(whole)).read_bytes() == path.read_bytes()
     assert sum(path.stat().st_mtime_ns == stamp for path, stamp in done.items()) >= 1
     assert verify_store(root, cluster="threads", verbose=False) == []
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_old_pixels_never_meet_the_header_of_a_changed_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
+    folder, store = tmp_path / "night", tmp_path / "night.zarr"
+    folder.mkdir()
+    for second in range(8):
+        fits.PrimaryHDU(pixels(second), header(second)).writeto(folder / f"a{second}.fits")
+    ingest(folder, store, cluster="threads", verbose=False)
+    for second in range(6):
+        data = pixels(50 + second).astype("float32" if refused else "uint16")
+        changed = fits.PrimaryHDU(data, header(second, EXPOSURE=5.0))
+        changed.writeto(folder / f"a{second}.fits", overwrite=True)
+    if not refused:
+        monkeypatch.setattr("opticam_dask.stages.ingest.make_shard", _stop)
+    with pytest.raises(opticam.errors.OpticamError):
+        ingest(folder, store, cluster="threads", verbose=False)
+    index = scan(str(store))
+    changed = index[(index["status"] == "accepted") & (index["exposure"] == 5.0)]
+    assert len(changed) == 6
+    for _, row in changed.iterrows():
+        (block,) = split_blocks(pd.DataFrame([row]))
+        with pytest.raises(FrameReadError, match="run the ingest again"):
+            block.read()
+
+
+def _stop(*_: Any, **__: Any) -> None:
+    raise InputError("stopped here")

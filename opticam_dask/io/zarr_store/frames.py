@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from opticam_dask.errors import FrameReadError
 from opticam_dask.io.indexing import AxisIndex
+from opticam_dask.io.zarr_store.headers import stored_stamp
 from opticam_dask.io.zarr_store.layout import (
     ArrayLayout,
     array_folder,
@@ -18,7 +19,7 @@ from opticam_dask.io.zarr_store.layout import (
     shard_path,
 )
 from opticam_dask.io.zarr_store.shards import Shard, ShardError
-from opticam_dask.io.zarr_store.tables import Places, read_record
+from opticam_dask.io.zarr_store.tables import Places, StoredFrame, read_record
 from opticam_dask.types import Image
 
 
@@ -75,6 +76,7 @@ class FrameStore:
         self._places = Places(root, read_cameras(root))
         self._layouts: dict[str, ArrayLayout] = {}
         self._open: tuple[str, int, Shard] | None = None
+        self._recorded: tuple[tuple[str, int], dict[int, StoredFrame]] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -116,12 +118,29 @@ class FrameStore:
             self._open = (pixels.camera, pixels.shard, Shard(path, pixels.layout))
         return self._open[2]
 
+    def stale(self, pixels: StoredPixels, original: str) -> bool:
+        """Whether pixels are not known to be those of the file whose headers the store has.
+
+        While an ingest runs, or after one that stopped, a file that changed has new headers and old pixels.
+        """
+        made_of = self._record(pixels).get(pixels.place)
+        now = stored_stamp(self.root, original)
+        return made_of is None or now is None or (made_of.size, made_of.mtime_ns) != now
+
+    def _record(self, pixels: StoredPixels) -> dict[int, StoredFrame]:
+        key = (pixels.camera, pixels.shard)
+        if self._recorded is None or self._recorded[0] != key:
+            record = read_record(self.root, *key)
+            frames = () if record is None else record.frames
+            self._recorded = key, {frame.place: frame for frame in frames}
+        return self._recorded[1]
+
     def absence(self, pixels: StoredPixels) -> str:
         """Why a frame that has a place has no pixels."""
-        record = read_record(self.root, pixels.camera, pixels.shard)
-        frames = () if record is None else record.frames
-        reasons = [frame.reason for frame in frames if frame.place == pixels.place and frame.reason]
-        return reasons[0] if reasons else "not ingested yet: run the ingest again"
+        frame = self._record(pixels).get(pixels.place)
+        return (
+            frame.reason if frame is not None and frame.reason else "not ingested yet: run the ingest again"
+        )
 
 
 class StoredFrames:
@@ -213,6 +232,9 @@ class StoredFrames:
             raise self._damage(pixels, hdu, plane, error) from error
         if not shard.holds(pixels.place_in_shard):
             raise self._error(hdu, plane, self._store.absence(pixels))
+        if self._store.stale(pixels, self.path[len(self._store.root) :]):
+            detail = "the file has changed since its pixels were ingested: run the ingest again"
+            raise self._error(hdu, plane, detail)
         return shard
 
     def _damage(self, pixels: StoredPixels, hdu: int, plane: int, error: ShardError) -> FrameReadError:

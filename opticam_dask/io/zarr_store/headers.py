@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,6 +21,9 @@ from opticam_dask.io.zarr_store.layout import HEADERS, PARTS
 from opticam_dask.tables.atomic import replacing, write_text
 
 FILES_PER_PART = 512
+
+Stamp: TypeAlias = tuple[int, int]
+"""Size of a file [byte], and its time of modification [ns]."""
 
 _HEADERS = pa.schema(
     [
@@ -189,14 +192,30 @@ def _load(path: str) -> dict[str, StoredFile]:
     return files
 
 
-def stored_files(root: str | os.PathLike[str]) -> dict[str, tuple[int, int]]:
+def stored_files(root: str | os.PathLike[str]) -> dict[str, Stamp]:
     """Sizes [byte] and times of modification [ns] of all files of a store, by original path."""
-    files: dict[str, tuple[int, int]] = {}
+    files: dict[str, Stamp] = {}
     for part in read_parts(root):
-        table = pq.read_table(part.path(root), columns=["path", "size", "mtime_ns"])
-        columns = (table.column(name).to_pylist() for name in ("path", "size", "mtime_ns"))
-        files |= {os.fsdecode(path): (size, mtime) for path, size, mtime in zip(*columns, strict=True)}
+        files |= _stamps(str(part.path(root)))
     return files
+
+
+@lru_cache(maxsize=8)
+def _stamps(path: str) -> dict[str, Stamp]:
+    """Sizes and times of the files of a part."""
+    table = pq.read_table(path, columns=["path", "size", "mtime_ns"])
+    columns = (table.column(name).to_pylist() for name in ("path", "size", "mtime_ns"))
+    return {os.fsdecode(path): (size, mtime) for path, size, mtime in zip(*columns, strict=True)}
+
+
+def stored_stamp(root: str, original: str) -> Stamp | None:
+    """Size and time of modification of a file when its headers were kept; None if there are none."""
+    for part in reversed(read_parts(root)):
+        if part.first <= original <= part.last:
+            found = _stamps(str(part.path(root))).get(original)
+            if found is not None:
+                return found
+    return None
 
 
 def stored_file(root: str, original: str) -> StoredFile:
