@@ -4,7 +4,11 @@ import importlib.util
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
+
+import pytest
+from packaging.version import Version
 
 from opticam_dask.testing.benchmark import Comparison
 
@@ -26,6 +30,10 @@ def plan(folder, *options):
     return json.loads(done.stdout)
 
 
+@pytest.mark.skipif(
+    Version(version("distributed")) < Version("2026.1"),
+    reason="looks into how the client of newer versions sends a graph",
+)
 def test_planning(full, record, night, tmp_path):
     n_frames = 1_000_000 if full else 6_000
     scene = {"semimajor_sigma": 2.0, "semiminor_sigma": 1.6, "n_stars": 12, "flux_range": [2e4, 2e5]}
