@@ -47,6 +47,14 @@ def _frame_read_error(path: str, detail: str, hdu: int, plane: int) -> FrameRead
     return FrameReadError(path, detail, hdu=hdu, plane=plane)
 
 
+class StorageError(InputError, OSError):
+    """Results cannot be written: no space left, a read-only file system, a folder of another's."""
+
+
+class BusyError(OpticamError):
+    """Another run is at work on the same results."""
+
+
 class CatalogError(OpticamError):
     """No catalogue can be made for a camera, or an old one does not fit the frames."""
 
