@@ -12,7 +12,7 @@ from opticam_dask.catalog.clouds import extinction_excess
 from opticam_dask.catalog.frame_psf import PSF_COLUMNS, ellipses
 from opticam_dask.catalog.interpolate import TransformTrack
 from opticam_dask.catalog.order import FrameOrder
-from opticam_dask.catalog.tracking import ALIGNED, FAILED, Partial
+from opticam_dask.catalog.tracking import ALIGNED, FAILED, Tracked
 from opticam_dask.kernels.transform import centre_shift, rotation_deg
 from opticam_dask.schema import ALIGNMENT, ALIGNMENT_COLUMNS
 
@@ -25,16 +25,18 @@ _STATUS = np.array(["aligned", "failed", "unreadable"], dtype=object)
 AFFINE_COLUMNS = ("a11", "a12", "a13", "a21", "a22", "a23")
 
 
-def alignment_table(blocks: Sequence[FrameBlock], order: FrameOrder, partial: Partial) -> pd.DataFrame:
+def alignment_table(
+    blocks: Sequence[FrameBlock], order: FrameOrder, tracked: Tracked, before: TransformTrack | None = None
+) -> pd.DataFrame:
     """Table of `schema.ALIGNMENT_COLUMNS`, one row per frame in order of night and frame.
 
     Frames that failed get the transform of their aligned neighbours in time and the status
     ``predicted``; the reason stays. Their ``cloud`` is infinite if hardly a star is seen where many should
-    be, else NaN.
+    be, else NaN. Transforms of earlier frames, given as ``before``, count among the neighbours.
     """
-    rows = partial.rows[np.argsort(partial.rows["position"], kind="stable")]
+    rows = tracked.rows[np.argsort(tracked.rows["position"], kind="stable")]
     mjd = np.concatenate([block.meta["MJD"] for block in blocks])
-    affine, predicted = _completed(rows, mjd)
+    affine, predicted = _completed(rows, mjd, before)
     status = _STATUS[rows["status"]]
     status[predicted] = "predicted"
     night = np.repeat([block.night for block in blocks], [len(block) for block in blocks])
@@ -50,7 +52,7 @@ def alignment_table(blocks: Sequence[FrameBlock], order: FrameOrder, partial: Pa
         **dict(zip(_PLACEMENT, _placement(affine, blocks[0].shape).T, strict=True)),
         "cloud": _cloud(rows, airmass, night),
         "status": status,
-        "reason": _reasons(rows["position"], partial.reasons),
+        "reason": _reasons(rows["position"], tracked.reasons),
     }
     return typed(columns)
 
@@ -104,11 +106,13 @@ def _cloud(
 
 
 def _completed(
-    rows: NDArray[np.void], mjd: NDArray[np.float64]
+    rows: NDArray[np.void], mjd: NDArray[np.float64], before: TransformTrack | None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Fill in the transforms of failed frames; tell which these are."""
     good, affine = rows["status"] == ALIGNED, rows["affine"].copy()
     track = TransformTrack(rows["position"][good], mjd[good], affine[good])
+    if before is not None:
+        track = before.followed_by(track)
     lost = rows["status"] == FAILED
     affine[lost] = track.predict(rows["position"][lost], mjd[lost])
     return affine, lost & np.isfinite(affine).all(axis=(1, 2))

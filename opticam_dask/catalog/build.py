@@ -50,7 +50,7 @@ Run = Callable[[Any, str], list[Any]]
 N_SCOUTS = (24, 192)
 """Frames looked at to find a reference; more if the first few show no star."""
 
-__all__ = ["AlignmentConfig", "CameraCatalog", "build_catalog"]
+__all__ = ["AlignmentConfig", "CameraCatalog", "build_catalog", "build_tracked", "with_anchors"]
 
 
 def build_catalog(
@@ -97,6 +97,29 @@ def build_catalog(
     CatalogError
         If no frame shows a star, none aligns, or the stack shows no source.
     """
+    catalog, _ = build_tracked(
+        blocks,
+        run=run,
+        background=background,
+        finder=finder,
+        threshold=threshold,
+        config=config,
+        aperture_selector=aperture_selector,
+    )
+    return catalog
+
+
+def build_tracked(
+    blocks: Sequence[FrameBlock],
+    *,
+    run: Run,
+    background: Callable[..., Any] | None,
+    finder: Callable[..., Any],
+    threshold: float = 5.0,
+    config: AlignmentConfig | None = None,
+    aperture_selector: Callable[..., Any] = np.median,
+) -> tuple[CameraCatalog, TrackingPlan]:
+    """Make a catalogue as `build_catalog` does, and tell what it takes to align further frames with it."""
     config = config or AlignmentConfig()
     blocks = in_order(blocks)
     if not blocks:
@@ -105,7 +128,7 @@ def build_catalog(
     try:
         reference = _find_reference(blocks, order, run, config)
         plan = _plan(blocks, order, reference, config)
-        plan = _with_anchors(blocks, plan, run)
+        plan = with_anchors(blocks, plan, run)
         partial = _follow_all(blocks, plan, run)
         noise, spread = spread_of(partial.rows)
         stack = clean_mean(partial.stack, plan.scale, noise=noise, spread=spread, sigma=reference.sigma)
@@ -123,7 +146,8 @@ def build_catalog(
     except CatalogError as error:
         raise CatalogError(f"camera {camera}: {error}") from error
     alignment = alignment_table(blocks, order, partial)
-    return CameraCatalog(camera, table, psf, stack, alignment, reference.scout.key, reference.lasting)
+    key, hot = reference.scout.key, reference.lasting
+    return CameraCatalog(camera, table, psf, stack, alignment, key, hot), plan
 
 
 def _all_positions(blocks: Sequence[FrameBlock], order: FrameOrder) -> NDArray[np.int64]:
@@ -179,10 +203,12 @@ def _plan(
     )
 
 
-def _with_anchors(blocks: Sequence[FrameBlock], plan: TrackingPlan, run: Run) -> TrackingPlan:
-    """Plan whose track is dense: that of the scouts, or of anchors where the scouts are too far apart."""
+def with_anchors(
+    blocks: Sequence[FrameBlock], plan: TrackingPlan, run: Run, most: int = ANCHOR_STEP * N_SCOUTS[0]
+) -> TrackingPlan:
+    """Plan whose track is dense: that of the scouts, or of anchors if there are more than ``most`` frames."""
     positions = _all_positions(blocks, plan.order)
-    if len(positions) <= ANCHOR_STEP * N_SCOUTS[0]:
+    if len(positions) <= most:
         return plan
     tasks = map_blocks_of_frames(anchor_block, select_frames(blocks, plan.order, every_kth(positions)), plan)
     rows = np.concatenate(run(tasks, f"{blocks[0].camera}: aligning anchor frames"))

@@ -45,6 +45,14 @@ class TransformTrack:
         fraction = np.where(_turn_deg(a, b) > MAX_ROTATION_STEP, np.round(fraction), fraction)
         return np.asarray(a + fraction[:, None, None] * (b - a))
 
+    def followed_by(self, other: TransformTrack) -> TransformTrack:
+        """Join with a track whose positions are all greater."""
+        return TransformTrack(
+            np.concatenate([self.position, other.position]),
+            np.concatenate([self.mjd, other.mjd]),
+            np.concatenate([self.affine, other.affine]),
+        )
+
     def _fraction(
         self, left: NDArray[np.intp], right: NDArray[np.intp], mjd: NDArray[np.float64]
     ) -> NDArray[np.float64]:

@@ -52,11 +52,17 @@ _FAINT = 0.1  # quantile of the peaks of a star on all frames that stands for th
 
 
 @dataclass(frozen=True, eq=False)
-class Partial:
-    """Rows and partial stack of some frames; reasons only of frames that did not align."""
+class Tracked:
+    """Rows of some frames; reasons, by position, only of those that did not align."""
 
     rows: NDArray[np.void]
     reasons: dict[int, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Partial(Tracked):
+    """Rows and partial stack of some frames."""
+
     stack: Stack
 
 
@@ -80,24 +86,31 @@ def track_bundle(bundle: Bundle, plan: TrackingPlan) -> Partial:
     return Partial(np.concatenate(rows), reasons, intake.stack())
 
 
+def track_block(block: FrameBlock, plan: TrackingPlan) -> Tracked:
+    """Rows of the frames of a block, for which no stack is made."""
+    reasons = dict[int, str]()
+    return Tracked(_track_block(block, plan, None, reasons), reasons)
+
+
 def _track_block(
-    block: FrameBlock, plan: TrackingPlan, intake: Intake, reasons: dict[int, str]
+    block: FrameBlock, plan: TrackingPlan, intake: Intake | None, reasons: dict[int, str]
 ) -> NDArray[np.void]:
-    """Rows of the frames of a block; adds to the stack and to ``reasons``."""
+    """Rows of the frames of a block; adds to the stack, if there is one, and to ``reasons``."""
     rows, predicted = _empty_rows(block, plan)
+    scratch = np.empty(plan.shape if intake is None else (0, 0), np.float32)
     for i, frame in block.frames():
         row, meta = rows[i], block.meta[i]
         if isinstance(frame, FrameReadError):
             row["status"], reasons[int(row["position"])] = UNREADABLE, str(frame)
             continue
-        image = intake.image
+        image = scratch if intake is None else intake.image
         sky = _prepare(frame, image, plan)
         fix = align(image, sky, predicted[i], meta, plan)
         _record(row, fix, sky)
         _record_stars(row, fix, image, sky, meta, plan)
         if fix.affine is None:
             reasons[int(row["position"])] = fix.reason
-        elif _stacked(row):
+        elif intake is not None and _stacked(row):
             intake.take(sky.level, fix.affine)
     return rows
 
