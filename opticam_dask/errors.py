@@ -65,3 +65,7 @@ class SettingsChangedError(OpticamError):
 
 class ClusterError(OpticamError):
     """The dask cluster asked for cannot be reached or started."""
+
+
+class MissingPackageError(OpticamError, ImportError):
+    """An optional package is needed; the message holds the command that installs it."""
