@@ -30,6 +30,7 @@ RANKS = {
     "runner": 3,
     "cluster": 4,
     "session": 5,
+    "differential": 5,
     "stages": 5,
     "observation": 5,
     "inspection": 6,
