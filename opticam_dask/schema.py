@@ -176,9 +176,35 @@ LIGHT_CURVE_COLUMNS: tuple[Column, ...] = (
     Column("flags", _i4, "", "quality bits, see opticam_dask.Flag"),
 )
 
+RELATIVE_COLUMNS: tuple[Column, ...] = (
+    Column("night", _s, "", "local date of the evening"),
+    Column("camera", _s, "", "'<arm>:<filter>'"),
+    Column("filter", _s, "", "filter"),
+    Column("source", _i4, "", "source ID in the camera's catalogue"),
+    Column("frame", _i8, "", "number of the frame within its night and camera"),
+    Column("BMJD", _f8, "d", "barycentric TDB at mid-exposure; NaN without coordinates"),
+    Column("MJD", _f8, "d", "UTC at mid-exposure"),
+    Column("rel_flux", _f8, "", "flux over the summed flux of the comparison stars; NaN only with a reason"),
+    Column("rel_flux_err", _f8, "", "1-sigma error of rel_flux, that of the comparison stars included"),
+    Column("norm_flux", _f8, "", "rel_flux over its median"),
+    Column("norm_flux_err", _f8, "", "1-sigma error of norm_flux"),
+    Column("transparency", _f8, "", "common mode of the comparison stars over its median in the night"),
+    Column("transparency_err", _f8, "", "1-sigma error of transparency: shared by all targets of the frame"),
+    Column("n_comparisons", _i4, "", "comparison stars in the frame"),
+    Column("airmass", _f8, "", "airmass at mid-exposure"),
+    Column("fwhm", _f8, "pixel", "FWHM of the frame"),
+    Column("x", _f8, "pixel", "column of the target in the frame"),
+    Column("y", _f8, "pixel", "row of the target in the frame"),
+    Column("bkg", _f8, "adu / pixel", "local sky level of the target"),
+    Column("exposure", _f8, "s", "exposure time"),
+    Column("flags", _i4, "", "quality bits of the target, see opticam_dask.Flag"),
+    Column("reason", _s, "", "why rel_flux is NaN; empty if it is not"),
+)
+
 FRAMES = arrow_schema(FRAME_COLUMNS)
 ALIGNMENT = arrow_schema(ALIGNMENT_COLUMNS)
 LIGHT_CURVES = arrow_schema(LIGHT_CURVE_COLUMNS)
+RELATIVE = arrow_schema(RELATIVE_COLUMNS)
 
 
 def light_curve_schema(unit: str = "adu") -> pa.Schema:
