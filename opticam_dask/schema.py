@@ -204,6 +204,12 @@ RELATIVE_COLUMNS: tuple[Column, ...] = (
 FRAMES = arrow_schema(FRAME_COLUMNS)
 ALIGNMENT = arrow_schema(ALIGNMENT_COLUMNS)
 LIGHT_CURVES = arrow_schema(LIGHT_CURVE_COLUMNS)
+
+OBJECT_ID = Column(
+    "object_id", _s, "", "the star, the same in all nights and cameras of a survey; empty if not known which"
+)
+SURVEY_LIGHT_CURVES = arrow_schema((*LIGHT_CURVE_COLUMNS, OBJECT_ID))
+"""Light curves as a survey publishes them."""
 RELATIVE = arrow_schema(RELATIVE_COLUMNS)
 
 

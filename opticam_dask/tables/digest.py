@@ -7,14 +7,16 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from opticam_dask.errors import InputError, SettingsChangedError
 from opticam_dask.schema import FRAME_META
 from opticam_dask.tables.atomic import write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _EXACT_INTEGERS = 2.0**53
 _ABSENT = object()
@@ -114,6 +116,8 @@ def _file_columns(frames: pd.DataFrame) -> pd.DataFrame:
 
 def _rows_digest(frames: pd.DataFrame, columns: Callable[[pd.DataFrame], pd.DataFrame]) -> str:
     """Digest of what ``columns`` takes from the rows, whatever their order."""
+    import pandas as pd
+
     parts = [frames.iloc[start : start + _ROWS_HASHED] for start in range(0, len(frames), _ROWS_HASHED)]
     hashes = [pd.util.hash_pandas_object(columns(part), index=False).to_numpy() for part in parts]
     every = np.sort(np.concatenate([np.empty(0, np.uint64), *hashes]))
