@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from opticam_dask.cluster_spec import Place
 from opticam_dask.photometers import DefaultLocalBackground, OptimalPhotometer
 from opticam_dask.plotting.light_curves import light_curve_figure
 from opticam_dask.plotting.style import save_figure
@@ -54,7 +55,7 @@ def run_demo(
     *,
     frames: int = 120,
     seed: int = 7,
-    cluster: str | None = None,
+    cluster: Place = None,
     workers: int | None = None,
 ) -> Path:
     """Simulate a night into ``out/data``, reduce it into ``out/reduced``, draw ``out/light_curve.png``.

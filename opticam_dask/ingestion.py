@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from opticam_dask.cluster_spec import Place
 from opticam_dask.errors import InputError
 from opticam_dask.instrument import OPTICAM_MX, Instrument
 from opticam_dask.io.scan_report import scan_report
@@ -25,7 +26,7 @@ def ingest(
     recursive: bool = False,
     verify: bool = False,
     overwrite: bool = False,
-    cluster: str | None = None,
+    cluster: Place = None,
     number_of_processors: int | None = None,
     verbose: bool = True,
 ) -> pd.DataFrame:
@@ -87,7 +88,7 @@ def ingest(
 def verify_store(
     store: Path | str,
     *,
-    cluster: str | None = None,
+    cluster: Place = None,
     number_of_processors: int | None = None,
     verbose: bool = True,
 ) -> list[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pandas as pd
 
+from opticam_dask.cluster_spec import Place
 from opticam_dask.errors import InputError
 from opticam_dask.instrument import OPTICAM_MX, Instrument
 from opticam_dask.io.frame_index import accepted, read_frames, scan, write_frames
@@ -87,7 +88,7 @@ def check_data(
     target: SkyCoord | str | None = None,
     verbose: bool = True,
     progress: Progress | None = None,
-    cluster: str | None = None,
+    cluster: Place = None,
     number_of_processors: int | None = None,
 ) -> pd.DataFrame:
     """Scan the headers of an observation and say what is there and what is wrong with it.
@@ -148,7 +149,7 @@ def header_mapper(run: Callable[[Any, str], list[Any]], *, at_least: int = 64) -
 
 
 @contextmanager
-def _mapper(cluster: str | None, workers: int | None, *, show_progress: bool) -> Iterator[MapHeaders | None]:
+def _mapper(cluster: Place, workers: int | None, *, show_progress: bool) -> Iterator[MapHeaders | None]:
     """Distribute header reading when a cluster is named; None reads here."""
     if cluster is None:
         yield None

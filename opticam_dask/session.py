@@ -9,13 +9,15 @@ from contextlib import ExitStack
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from opticam_dask.runner import active_client
+from opticam_dask.cluster_spec import spec_of
+from opticam_dask.workspace import announce
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from distributed import Client
 
+    from opticam_dask.cluster_spec import ClusterSpec, Place, Workers
     from opticam_dask.runner import Runner
 
 
@@ -24,32 +26,34 @@ class Session:
 
     Parameters
     ----------
-    cluster : str, optional
+    cluster : str, ClusterSpec or distributed.Client, optional
         Where to compute, as for `opticam_dask.cluster.connect`.
-    n_workers : int, optional
-        Workers to start.
+    n_workers : int or (int, int), optional
+        Worker processes to start. Not used with a client that exists already.
     progress : bool
         Whether to show a bar with rate and time left on stderr.
     """
 
-    def __init__(
-        self, cluster: str | None = None, *, n_workers: int | None = None, progress: bool = True
-    ) -> None:
+    def __init__(self, cluster: Place = None, *, n_workers: Workers = None, progress: bool = True) -> None:
+        self._spec = spec_of(cluster, workers=n_workers)
         self._cluster, self._n_workers, self._progress = cluster, n_workers, progress
+        self._used = False
         self._lock = Lock()
         self._starting: Future[Runner] | None = None
         self._stop: Callable[[], object] = _nothing
 
     def begin(self) -> Future[Runner]:
         """Start the cluster in the background, once; what goes wrong is raised when it is needed."""
+        from opticam_dask.cluster import resolve
+
         with self._lock:
             if self._starting is None:
                 # Asked for here: what is active in this thread need not be so in another.
-                active = active_client() if self._cluster is None else None
+                client, spec = resolve(self._cluster, n_workers=self._n_workers)
+                self._used = True
                 thread, stack = ThreadPoolExecutor(1, thread_name_prefix="opticam-cluster"), ExitStack()
                 self._stop = weakref.finalize(self, _stop, thread, stack)
-                place = active or self._cluster
-                self._starting = thread.submit(_connect, stack, place, self._n_workers, self._progress)
+                self._starting = thread.submit(_connect, stack, spec, client, self._progress)
             return self._starting
 
     def __call__(self, tasks: Any, description: str) -> list[Any]:
@@ -69,6 +73,9 @@ class Session:
         with self._lock:
             self._stop()
             self._starting, self._stop = None, _nothing
+        if self._spec.performance_report is not None and not self._used:
+            announce("performance report: none, for nothing had to be computed")
+            self._used = True
 
     def __enter__(self) -> Session:
         return self
@@ -79,10 +86,10 @@ class Session:
         self.close()
 
 
-def _connect(stack: ExitStack, cluster: str | Client | None, n_workers: int | None, progress: bool) -> Runner:
-    from opticam_dask.cluster import Runner, connect
+def _connect(stack: ExitStack, spec: ClusterSpec, client: Client | None, progress: bool) -> Runner:
+    from opticam_dask.cluster import Runner, open_client
 
-    return Runner(stack.enter_context(connect(cluster, n_workers=n_workers)), progress=progress)
+    return Runner(open_client(stack, spec, client), progress=progress)
 
 
 def _stop(thread: ThreadPoolExecutor, stack: ExitStack) -> None:

@@ -11,6 +11,7 @@ import click
 from opticam_dask.cli.options import cluster_options, config_option
 
 if TYPE_CHECKING:
+    from opticam_dask.cluster_spec import ClusterSpec
     from opticam_dask.tables.compact import Compacted
 
 EPILOG = """\b
@@ -28,19 +29,17 @@ Example:
 @cluster_options
 @config_option
 @click.pass_context
-def command(
-    ctx: click.Context, out: Path, label: str | None, cluster: str | None, workers: int | None
-) -> None:
+def command(ctx: click.Context, out: Path, label: str | None, cluster: ClusterSpec | None) -> None:
     """Merge the many parts of each night and camera in OUT into one or a few."""
-    from opticam_dask.cluster import Runner, connect
     from opticam_dask.lazy.chunks import map_blocks_of_frames
+    from opticam_dask.session import Session
     from opticam_dask.tables.compact import compact
 
     def shared(function: Any, folders: Sequence[Any], root: Path) -> list[Any]:
-        with connect(cluster, n_workers=workers) as client:
-            return Runner(client)(map_blocks_of_frames(function, folders, root), "merging parts")
+        return run(map_blocks_of_frames(function, folders, root), "merging parts")
 
-    done = compact(out, label=label, run=shared)
+    with Session(cluster) as run:
+        done = compact(out, label=label, run=shared)
     for one in done:
         _tell(one)
     if any(one.reason for one in done):

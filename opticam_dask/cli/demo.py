@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from opticam_dask.cli.options import cluster_options, config_option
+
+if TYPE_CHECKING:
+    from opticam_dask.cluster_spec import ClusterSpec
 
 EPILOG = """\b
 Example:
@@ -20,12 +24,12 @@ Example:
 @click.option("--seed", type=int, default=7, show_default=True)
 @cluster_options
 @config_option
-def command(out: Path, frames: int, seed: int, cluster: str | None, workers: int | None) -> None:
+def command(out: Path, frames: int, seed: int, cluster: ClusterSpec | None) -> None:
     """Simulate a night of three cameras, reduce it on a dask cluster, and draw a variable star.
 
     Everything goes to OUT (default: demo): frames in OUT/data, results in OUT/reduced.
     """
     from opticam_dask.demo import run_demo
 
-    picture = run_demo(out, frames=frames, seed=seed, cluster=cluster, workers=workers)
+    picture = run_demo(out, frames=frames, seed=seed, cluster=cluster)
     click.echo(f"light curve of the variable star: {picture}")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from opticam_dask.cli.options import cluster_options, config_option, instrument_from
 from opticam_dask.errors import InputError
+
+if TYPE_CHECKING:
+    from opticam_dask.cluster_spec import ClusterSpec
 
 EPILOG = """\b
 Examples:
@@ -42,8 +46,7 @@ def command(
     overwrite: bool,
     recursive: bool,
     instrument_name: str,
-    cluster: str | None,
-    workers: int | None,
+    cluster: ClusterSpec | None,
 ) -> None:
     """Bring the FITS frames in DATA into STORE, a Zarr v3 store that every command takes like a folder.
 
@@ -63,12 +66,11 @@ def command(
             verify=verify,
             overwrite=overwrite,
             cluster=cluster,
-            number_of_processors=workers,
         )
         return
     if not verify:
         raise click.UsageError("give DATA and STORE, or --verify and a store")
-    damage = verify_store(data, cluster=cluster, number_of_processors=workers)
+    damage = verify_store(data, cluster=cluster)
     for line in damage:
         click.echo(line, err=True)
     if damage:

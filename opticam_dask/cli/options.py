@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
 if TYPE_CHECKING:
+    from opticam_dask.cluster_spec import ClusterSpec
     from opticam_dask.instrument import Instrument
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -53,17 +55,76 @@ config_option = click.option(
 )
 
 
-def cluster_options(function: F) -> F:
-    """Add --cluster and --workers."""
-    function = click.option(
-        "--workers", type=click.IntRange(min=1), help="Worker processes of a local cluster [one a core]."
-    )(function)
-    return click.option(
+def _read_workers(
+    _ctx: click.Context, _param: click.Parameter, text: str | None
+) -> int | tuple[int, int] | None:
+    """Read a number of workers, or a range of numbers."""
+    if text is None:
+        return None
+    from opticam_dask.cluster_spec import parse_workers
+
+    try:
+        return parse_workers(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{text!r}: give a number such as 8, or a range such as 2:40") from error
+
+
+_CLUSTER_OPTIONS = (
+    click.option(
         "--cluster",
         metavar="NAME|ADDRESS|FILE",
         help="Where to compute: processes here (local, the default), threads, a batch system such as slurm, "
         "a scheduler's address, or a scheduler file.",
-    )(function)
+    ),
+    click.option(
+        "--workers",
+        metavar="N|MIN:MAX",
+        callback=_read_workers,
+        help="Worker processes [one a core]; several may share a batch job, as jobqueue.yaml says. "
+        "MIN:MAX lets their number follow the work. With a running scheduler: how many to wait for.",
+    ),
+    click.option("--threads", type=int, help="Threads of each worker [1, or as jobqueue.yaml says]."),
+    click.option(
+        "--memory",
+        metavar="SIZE",
+        help="Memory of each worker, such as 2GB [an equal share, or as jobqueue.yaml says].",
+    ),
+    click.option(
+        "--dashboard", is_flag=True, help="Serve dask's dashboard, on loopback; its link is printed."
+    ),
+    click.option(
+        "--performance-report",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="HTML file for dask's report on the run, written even if it fails.",
+    ),
+)
+
+
+def cluster_options(function: F) -> F:
+    """Add --cluster, --workers and what else is asked of a cluster; the command gets them as ``cluster``.
+
+    That is a `ClusterSpec`, or None if none of the options is given.
+    """
+
+    @wraps(function)
+    def command(*args: Any, **options: Any) -> Any:
+        asked = {"place": options.pop("cluster"), **{name: options.pop(name) for name in _CLUSTER_SIZES}}
+        return function(*args, cluster=_cluster_from(asked), **options)
+
+    for option in reversed(_CLUSTER_OPTIONS):
+        command = option(command)
+    return cast("F", command)
+
+
+_CLUSTER_SIZES = ("workers", "threads", "memory", "dashboard", "performance_report")
+
+
+def _cluster_from(asked: dict[str, Any]) -> ClusterSpec | None:
+    if not any(value not in (None, False) for value in asked.values()):
+        return None
+    from opticam_dask.cluster_spec import ClusterSpec
+
+    return ClusterSpec(**asked)
 
 
 def instrument_options(function: F) -> F:

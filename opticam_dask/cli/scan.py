@@ -36,7 +36,6 @@ def command(data: Path, out: Path | None, check: bool, instrument_name: str, **o
     instrument = instrument_from(instrument_name)
     source = [data] if data.is_file() else str(data)
     # An early error, and a short scan, stand alone.
-    options["number_of_processors"] = options.pop("workers")
     with tqdm(desc="reading headers", unit="file", delay=0.5) as bar:
         frames = check_data(source, out, instrument, verbose=False, progress=_updater(bar), **options)
     announce(scan_report(frames))

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from opticam_dask.calibration.correctors import BiasCorrector, DarkNoiseCorrector, FlatFieldCorrector
+from opticam_dask.cluster_spec import Place
 from opticam_dask.errors import InputError
 from opticam_dask.photometers import AperturePhotometer, DefaultLocalBackground, OptimalPhotometer
 from opticam_dask.photometers.base import BasePhotometer
@@ -64,7 +65,7 @@ def pull_test(
     calibrated: bool = False,
     goals: Goals | None = None,
     seed: int = 5,
-    cluster: str | None = None,
+    cluster: Place = None,
     workers: int | None = None,
 ) -> PullTest:
     """Simulate nights, reduce them, and compare the fluxes with the truth.
