@@ -127,19 +127,24 @@ def _save_stack(path: Path, catalog: CameraCatalog) -> None:
 
 def _save_alignment(path: Path, tables: list[pd.DataFrame]) -> None:
     import pandas as pd
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
     frames = [table for table in tables if len(table)]
     if path.exists():
         old = _guarded(_read_alignment, path)
         frames.append(old[~old["camera"].isin([str(table["camera"].iloc[0]) for table in frames])])
     frames = [frame for frame in frames if len(frame)]
-    if not frames:
-        return
-    table = pd.concat(frames).sort_values(["camera", "night", "frame"], ignore_index=True)
+    if frames:
+        replace_alignment(path.parent, pd.concat(frames))
+
+
+def replace_alignment(out_directory: Path | str, alignment: pd.DataFrame) -> None:
+    """Write ``alignment.parquet`` anew, of all cameras; rows in any order."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = alignment.sort_values(["camera", "night", "frame"], ignore_index=True)
     arrow = pa.Table.from_pandas(table, ALIGNMENT, preserve_index=False)
-    _replace(path, lambda p: pq.write_table(arrow, p))
+    _replace(Path(out_directory) / "alignment.parquet", lambda p: pq.write_table(arrow, p))
 
 
 def _guarded(read: Callable[[Path], Any], path: Path) -> Any:

@@ -140,7 +140,7 @@ def _reject_mixed(frames: pd.DataFrame) -> None:
     good = frames[frames["status"] == "accepted"]
     if good.empty:
         return
-    own = _layouts(good)
+    own = layouts(good)
     counts = (
         pd.DataFrame({"camera": good["camera"], "layout": own}).value_counts(sort=False).reset_index(name="n")
     )
@@ -152,6 +152,6 @@ def _reject_mixed(frames: pd.DataFrame) -> None:
     frames.loc[good.index[odd], "status"] = "rejected"
 
 
-def _layouts(frames: pd.DataFrame) -> pd.Series[str]:
+def layouts(frames: pd.DataFrame) -> pd.Series[str]:
     """Shape and binning in words; frames of one camera that are stacked must share them."""
     return frames["shape"] + " pixels, binning " + frames["binning"].replace("", "unknown")
