@@ -59,7 +59,7 @@ class Choice:
 
 def usable(flux: Array, error: Array, flags: NDArray[np.int32]) -> BoolArray:
     """Which measurements may serve in an ensemble, of any shape."""
-    return np.isfinite(flux) & np.isfinite(error) & (error > 0) & ((flags & int(UNFIT)) == 0)
+    return np.asarray(np.isfinite(flux) & np.isfinite(error) & (error > 0) & ((flags & int(UNFIT)) == 0))
 
 
 def unfit(
@@ -133,23 +133,40 @@ def choose(
         None if no star is fit. It ends when no star varies, or `config.min_comparisons` are left; then those
         rejected are tried once more against the others, since a bright variable star makes all look bad.
     """
-    exposed = np.isfinite(flux).any(axis=0) & (clear if clear.any() else True)
+    exposed = _exposed(flux, clear)
     reasons = unfit(flux, error, flags, exposed, config)
     good = usable(flux, error, flags) & exposed
     flux, error = np.where(good, flux, np.nan), np.where(good, error, np.nan)
     fit = np.array([not reason for reason in reasons], bool)
     if not fit.any():
         return None
-    used = _without_variables(flux, error, fit, config)
+    used = stars_that_stay(flux, error, fit, config)
     choice = _judged(flux, error, used, fit, reasons)
     again = fit & ~used & (choice.scatter.significance <= config.n_sigma)
     if again.any():
-        used = _without_variables(flux, error, used | again, config)
+        used = stars_that_stay(flux, error, used | again, config)
         choice = _judged(flux, error, used, fit, reasons)
     return choice
 
 
-def _without_variables(flux: Array, error: Array, fit: BoolArray, config: EnsembleConfig) -> BoolArray:
+def _exposed(flux: Array, clear: BoolArray) -> BoolArray:
+    """Frames in which any star was measured, the cloudless ones if there are any."""
+    seen = np.isfinite(flux).any(axis=0)
+    return np.asarray(seen & clear if (seen & clear).any() else seen)
+
+
+def stars_that_stay(flux: Array, error: Array, fit: BoolArray, config: EnsembleConfig) -> BoolArray:
+    """Which of the stars that are fit do not vary; at least `config.min_comparisons` stay.
+
+    Parameters
+    ----------
+    flux, error : ndarray, shape (n_star, n_frame)
+        Rates, or their means over nights, and 1-sigma errors; NaN where not to be used.
+    fit : ndarray of bool, shape (n_star,)
+        Stars to begin with.
+    config : EnsembleConfig
+        Limits.
+    """
     used = fit.copy()
     while used.sum() > max(config.min_comparisons, 2):
         rows = np.flatnonzero(used)
@@ -166,19 +183,26 @@ def _without_variables(flux: Array, error: Array, fit: BoolArray, config: Ensemb
 
 
 def given(flux: Array, error: Array, flags: NDArray[np.int32], clear: BoolArray) -> Choice | None:
-    """Take every star as a comparison, as the user chose them; None if one was never measured."""
-    exposed = np.isfinite(flux).any(axis=0) & (clear if clear.any() else True)
-    good = usable(flux, error, flags) & exposed
-    if not good.any(axis=1).all():
+    """Take every star as a comparison, as the user chose them; None if none was ever measured."""
+    good = usable(flux, error, flags) & _exposed(flux, clear)
+    seen = np.asarray(good.any(axis=1))
+    if not seen.any():
         return None
     flux, error = np.where(good, flux, np.nan), np.where(good, error, np.nan)
-    every = np.ones(len(flux), bool)
-    return _judged(flux, error, every, every, [""] * len(flux))
+    reasons = ["" if one else "never measured without fault" for one in seen]
+    return _judged(flux, error, seen, seen, reasons)
 
 
 def _judged(flux: Array, error: Array, used: BoolArray, fit: BoolArray, reasons: list[str]) -> Choice:
     """Solve with the stars used and measure every star that is fit against them."""
     solution = solve(flux[used], error[used])
+    tied = np.isfinite(solution.stars.mean)
+    if not tied.all():
+        apart = np.flatnonzero(used)[~tied]
+        reasons = ["in no frame with the others" if i in apart else one for i, one in enumerate(reasons)]
+        used, fit = used.copy(), fit.copy()
+        used[apart] = fit[apart] = False
+        solution = solve(flux[used], error[used])
     every = _on_one_scale(flux, error, used, fit, solution)
     scatter = scatter_of(flux, error, every, _spread(solution.ensemble, used), peers=used)
     reasons = list(reasons)
@@ -203,7 +227,7 @@ def _on_one_scale(flux: Array, error: Array, used: BoolArray, fit: BoolArray, so
 
 
 def _spread(ensemble: Ensemble, used: BoolArray) -> Ensemble:
-    """The same ensemble for more stars, which have no share in it."""
+    """Widen an ensemble by stars that have no share in it."""
     share = np.zeros((len(used), ensemble.share.shape[1]))
     share[used] = ensemble.share
     return replace(ensemble, share=share)

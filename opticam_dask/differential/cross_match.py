@@ -1,8 +1,8 @@
 """Which source of one camera is which of another: by the pattern of the stars, or by sky coordinates.
 
 Cameras of one telescope see the same field, but shifted, turned, mirrored by a beam splitter, or with other
-pixels. Nothing of that is assumed: every pair of bright stars is laid on every pair of the other camera, either
-way round, and the transform that most stars support wins, if no other explains them nearly as well.
+pixels. Nothing of that is assumed: every pair of bright stars is laid on every pair of the other camera,
+either way round, and the transform that most stars support wins, if no other explains them nearly as well.
 """
 
 from __future__ import annotations

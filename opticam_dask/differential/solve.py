@@ -80,7 +80,7 @@ class Solution:
     Parameters
     ----------
     stars : Stars
-        Means and scatters.
+        Means and scatters; the mean of a star that is in no frame with the others is NaN.
     mean_err : ndarray, shape (n_star,)
         1-sigma errors of the means.
     ensemble : Ensemble
@@ -229,7 +229,10 @@ def solve(flux: Array, error: Array, clear: NDArray[np.bool_] | None = None) -> 
         if change < _SETTLED:
             break
     ensemble = common_mode(flux, error, stars)
-    return Solution(stars, _mean_errors(flux, error, stars, ensemble), ensemble, joined)
+    errors = _mean_errors(flux, error, stars, ensemble)
+    return Solution(
+        replace(stars, mean=np.where(np.isfinite(errors), stars.mean, np.nan)), errors, ensemble, joined
+    )
 
 
 def connected(seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -245,6 +248,8 @@ def connected(seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
 def _first_guess(flux: Array, error: Array) -> Stars:
     mean, typical = _row_medians(flux), _row_medians(error)
     mean = np.where(mean > 0, mean, typical)
+    # a star that is tied to the others nowhere has weight nowhere
+    mean, typical = (np.where(np.isfinite(values), values, 1.0) for values in (mean, typical))
     return Stars(mean, typical, np.full(len(flux), FIRST_EXCESS if len(flux) > 1 else 0.0))
 
 
@@ -260,7 +265,8 @@ def _next(flux: Array, error: Array, stars: Stars, ensemble: Ensemble, chosen: N
     whole = known + stars.excess[:, None] ** 2
     wild = difference**2 > _WILD**2 * whole
     good = np.isfinite(flux) & np.isfinite(value) & ~wild
-    mean = np.where(good, flux, 0.0).sum(axis=1) / np.where(good, value, 0.0).sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(good, flux, 0.0).sum(axis=1) / np.where(good, value, 0.0).sum(axis=1)
     scale = float(np.median(value[chosen & np.isfinite(value)]))
     mean = np.where(mean > 0, mean, stars.mean) * scale
     if len(flux) < 2:
@@ -276,11 +282,13 @@ def _excess(difference: Array, known: Array, whole: Array) -> Array:
     squared = np.minimum(np.where(good, difference, 0.0) ** 2, _CLIP**2 * np.where(good, whole, 0.0))
     beyond = (weight * (squared - np.where(good, known, 0.0))).sum(axis=1)
     total = weight.sum(axis=1)
-    return np.sqrt(np.clip(np.divide(beyond, total, out=np.zeros_like(total), where=total > 0), 0.0, None))
+    mean = np.divide(beyond, total, out=np.zeros_like(total), where=total > 0)
+    return np.asarray(np.sqrt(np.clip(mean, 0.0, None)))
 
 
 def _mean_errors(flux: Array, error: Array, stars: Stars, ensemble: Ensemble) -> Array:
     good = np.isfinite(flux) & np.isfinite(ensemble.transparency)
     scatter = _scatter(stars, ensemble.transparency) * stars.mean[:, None] ** 2
     variance = np.where(good, error**2 + scatter, 0.0).sum(axis=1)
-    return np.asarray(np.sqrt(variance) / np.where(good, ensemble.transparency, 0.0).sum(axis=1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.sqrt(variance) / np.where(good, ensemble.transparency, 0.0).sum(axis=1))
