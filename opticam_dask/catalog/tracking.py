@@ -65,6 +65,9 @@ class Partial(Tracked):
 
     stack: Stack
 
+    def __sizeof__(self) -> int:
+        return self.stack.nbytes + self.rows.nbytes
+
 
 def anchor_block(block: FrameBlock, plan: TrackingPlan) -> NDArray[np.void]:
     """Rows of the frames of a block, aligned only."""

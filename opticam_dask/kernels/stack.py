@@ -38,6 +38,11 @@ class Stack:
     count: NDArray[np.int32]
     largest: NDArray[np.float32]
 
+    @property
+    def nbytes(self) -> int:
+        """Size of its arrays [byte]."""
+        return self.total.nbytes + self.count.nbytes + self.largest.nbytes
+
     @classmethod
     def empty(cls, shape: tuple[int, int]) -> Stack:
         """Stack of no frame."""

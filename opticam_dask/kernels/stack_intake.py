@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from opticam_dask.kernels.stack import Stack, add_frames
 from opticam_dask.types import Affine
 
-_BYTES = 64 * 2**20
+_BYTES = 32 * 2**20
 _MOST = 8
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from dask._task_spec import DataNode, Task, TaskRef
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
-from numpy.typing import NDArray
+
+from opticam_dask.lazy.boxed import Boxed, boxed
 
 _META = np.empty(0, object)
 
@@ -76,7 +77,5 @@ class _Call:
     kwargs: dict[str, Any]
 
 
-def _call(block: Any, call: _Call) -> NDArray[Any]:
-    result = np.empty(1, object)
-    result[0] = call.func(block, *call.args, **call.kwargs)
-    return result
+def _call(block: Any, call: _Call) -> Boxed:
+    return boxed(call.func(block, *call.args, **call.kwargs))

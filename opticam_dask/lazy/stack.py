@@ -11,7 +11,11 @@ import numpy as np
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
-FAN_IN = 4
+from opticam_dask.lazy.boxed import boxed
+
+# A worker holds so many objects and the merged one at a time, and the cluster fewer than so many a level
+# of the tree: two is least in both.
+FAN_IN = 2
 
 
 def merge_tree(parts: Any, merge: Callable[[list[Any]], Any], *, fan_in: int = FAN_IN) -> Any:
@@ -54,6 +58,4 @@ def merge_tree(parts: Any, merge: Callable[[list[Any]], Any], *, fan_in: int = F
 
 
 def _merge_chunks(merge: Callable[[list[Any]], Any], chunks: list[Any]) -> Any:
-    out = np.empty(1, object)
-    out[0] = merge([chunk[0] for chunk in chunks])
-    return out
+    return boxed(merge([chunk[0] for chunk in chunks]))
