@@ -38,6 +38,7 @@ RANKS = {
     "stages": 5,
     "observation": 5,
     "inspection": 6,
+    "follow": 6,
     "reducer": 6,
     "ingestion": 6,
     "demo": 7,
