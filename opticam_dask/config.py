@@ -26,6 +26,8 @@ DEFAULTS: dict[str, Any] = {
     "compact-from": 16,
     # Whether photometry reads only the rows near sources, where it uses no others and the files allow it.
     "partial-reads": True,
+    # Whether a reduction draws figures of itself into diag/; seconds, while the workers work.
+    "figures": True,
     # How long a scheduler is waited for [s].
     "connect-timeout": 30.0,
 }
@@ -72,6 +74,11 @@ def compact_from() -> int:
 def partial_reads() -> bool:
     """Get whether photometry may read frames in part."""
     return bool(_get("partial-reads"))
+
+
+def figures() -> bool:
+    """Get whether a reduction draws figures of itself unless told."""
+    return bool(_get("figures"))
 
 
 def connect_timeout() -> float:

@@ -12,7 +12,8 @@ import pandas as pd
 
 from opticam_dask.catalog.growth import SCALES
 from opticam_dask.errors import CatalogError
-from opticam_dask.stages import CatalogStage, diagnostics
+from opticam_dask.stages import CatalogStage, diagnostics, figures, movies
+from opticam_dask.stages.gallery import Gallery
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,6 +36,7 @@ class Inspection(ABC):
     _stage: CatalogStage
     _catalogs: dict[str, CameraCatalog]
     _run: Session
+    _gallery: Gallery
 
     @abstractmethod
     def say(self, message: str) -> None:
@@ -75,6 +77,46 @@ class Inspection(ABC):
             If there are no catalogues yet.
         """
         return diagnostics.growth(self._tree, self._require_catalogs(), scales, show=self.show_plots)
+
+    @property
+    def draws_figures(self) -> bool:
+        """Whether figures are drawn unasked."""
+        return self._gallery.draws
+
+    def create_gifs(self, most_frames: int = movies.MOST_FRAMES) -> list[Path]:
+        """Animate the frames of each camera, the sources marked where the transforms put them.
+
+        Parameters
+        ----------
+        most_frames : int
+            Frames of each animation, evenly spread over the observation.
+
+        Returns
+        -------
+        list of Path
+            ``cat/<camera>_images.gif`` of each camera, ':' as '-'. The colour of the title tells the
+            reference frame, aligned ones, and such as could not be aligned. A frame that cannot be read is
+            left out.
+
+        Raises
+        ------
+        CatalogError
+            If there are no catalogues yet, or no frame can be read.
+        InputError
+            If `most_frames` is not positive.
+        """
+        return movies.gifs(self._stage, self._require_catalogs(), most_frames=most_frames, run=self._run)
+
+    def _draw_catalogs(self) -> None:
+        """Begin to draw what the catalogue pass found; photometry goes on meanwhile."""
+        figures.of_headers(self._gallery, self._stage)
+        figures.of_catalogs(self._gallery, self._stage, self._catalogs)
+
+    def _draw_light_curves(self, photometers: Sequence[BasePhotometer]) -> None:
+        """Draw how well the sources were measured, and wait for all figures."""
+        for photometer in photometers if self.draws_figures else ():
+            figures.of_light_curves(self._gallery, self._stage, self._catalogs, photometer, run=self._run)
+        self._gallery.finish()
 
     def noise_budget(self, photometer: BasePhotometer) -> pd.DataFrame:
         """Say where the errors come from in each camera's reference frame.

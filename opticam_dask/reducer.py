@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
+from opticam_dask import config
 from opticam_dask.calibration import (
     BiasCorrector,
     CalibrationOptions,
@@ -19,6 +20,7 @@ from opticam_dask.calibration import (
     calibrations_for,
 )
 from opticam_dask.catalog.build import AlignmentConfig, CameraCatalog
+from opticam_dask.cluster_spec import Place
 from opticam_dask.errors import InputError
 from opticam_dask.inspection import Inspection
 from opticam_dask.instrument import OPTICAM_MX, Instrument
@@ -29,6 +31,7 @@ from opticam_dask.runner import place_of
 from opticam_dask.session import Session
 from opticam_dask.stages import CatalogStage, PhotometryStage
 from opticam_dask.stages.coordinates import WcsOption, check_wcs
+from opticam_dask.stages.gallery import Gallery
 from opticam_dask.tables.light_curves import BlockSummary
 from opticam_dask.workspace import OutputTree, settings_of_results, versions
 
@@ -65,9 +68,10 @@ class Reducer(Inspection):
         Detection threshold in units of the background's scatter.
     verbose : bool
         Whether to print progress; ``opticam.log`` gets it in any case.
-    cluster : str, optional
+    cluster : str, ClusterSpec or distributed.Client, optional
         Where to compute: an active `distributed.Client` is used as it is; else ``'local'`` (default),
         ``'threads'``, a batch system such as ``'slurm'``, a scheduler's address, or a scheduler file.
+        `ClusterSpec` says more: adaptive numbers of workers, their size, a dashboard, a report.
     target : SkyCoord or str, optional
         Coordinates to barycentre with, such as ``'05:34:31.9 +22:00:52'``; by default the header's pointing.
     wcs : FITS header, astropy WCS, path of a FITS file, or mapping of cameras to these, optional
@@ -90,6 +94,9 @@ class Reducer(Inspection):
         Whether each frame is searched for cosmic rays; their pixels are left out and flagged.
     electrons : bool
         Whether fluxes are in electrons, by the gain, instead of adu.
+    figures : bool, optional
+        Whether to draw figures of frames, catalogues and light curves into ``diag``; by default the engine
+        setting of this name says, which is true.
 
     Raises
     ------
@@ -112,7 +119,7 @@ class Reducer(Inspection):
         show_plots: bool = True,
         threshold: float = 5.0,
         verbose: bool = True,
-        cluster: str | None = None,
+        cluster: Place = None,
         target: SkyCoord | str | None = None,
         wcs: WcsOption = None,
         recursive: bool = False,
@@ -125,6 +132,7 @@ class Reducer(Inspection):
         rebin_factor: int = 1,
         remove_cosmic_rays: bool = False,
         electrons: bool = False,
+        figures: bool | None = None,
     ) -> None:
         if not threshold > 0:
             raise InputError(f"threshold must be positive, not {threshold}")
@@ -172,6 +180,9 @@ class Reducer(Inspection):
             self._stage.frames, calibration, run=self._run, say=self.say
         )
         check_wcs(wcs, sorted(self._stage.cameras()))
+        self._gallery = Gallery(
+            self.say, show=show_plots, draw=config.figures() if figures is None else figures
+        )
         self._catalogs: dict[str, CameraCatalog] = self._stage.known(self.say)
         self._record()
 
@@ -274,6 +285,7 @@ class Reducer(Inspection):
             config, run=self._run, say=self.say, overwrite=overwrite, show=self.show_plots
         )
         self._record()
+        self._draw_catalogs()
 
     def photometry(
         self,
@@ -316,10 +328,12 @@ class Reducer(Inspection):
         self._record()
         if export_csv:
             stage.export(run=self._run, say=self.say, measured=summaries)
+        self._draw_light_curves(photometers)
         return pd.DataFrame(summaries, columns=list(BlockSummary.__dataclass_fields__))
 
     def close(self) -> None:
-        """Stop the cluster this reducer started; results stay where they are."""
+        """Finish the figures and stop the cluster this reducer started; results stay where they are."""
+        self._gallery.finish()
         self._run.close()
 
     def __enter__(self) -> Reducer:

@@ -6,6 +6,8 @@ import pytest
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+# Seconds a reduction, and hundreds of reductions: tests of figures ask for them.
+os.environ.setdefault("DASK_OPTICAM__FIGURES", "false")
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from opticam_dask.cli.calibration import calibration_from, calibration_options
+from opticam_dask.cli.follow import check_follow, follow_options, run_follow
 from opticam_dask.cli.options import cluster_options, config_option, instrument_from, instrument_options
 from opticam_dask.cli.photometry import photometers_from, photometry_options
 
@@ -16,6 +17,7 @@ Examples:
   opticam-dask reduce night1 out --target '05:34:31.9 +22:00:52'
   opticam-dask reduce night1 out --bias cal/bias --dark cal/dark --flat cal/flat --psf frame --forced
   opticam-dask reduce night1 out --photometer aperture --scale 0.8 --scale 1 --scale 1.5
+  opticam-dask reduce /data/tonight out --follow --quiet-time 10min --live-plot star.png
 """
 
 
@@ -39,7 +41,14 @@ Examples:
     help="FITS file whose WCS is that of the frames, for a BMJD of each source's own.",
 )
 @click.option("--csv/--no-csv", default=True, show_default=True, help="Write one CSV file per source too.")
+@click.option(
+    "--figures/--no-figures",
+    default=None,
+    help="Draw figures of frames, sources and scatter into OUT/diag [yes].",
+)
+@click.option("--gif", is_flag=True, help="Animate 100 frames of each camera, sources marked, into OUT/cat.")
 @click.option("--overwrite", is_flag=True, help="Replace results made with other settings.")
+@follow_options
 @cluster_options
 @instrument_options
 @config_option
@@ -48,6 +57,10 @@ def command(data: Path, out: Path, **options: Any) -> None:
 
     A second run of the same command does only what is missing.
     """
+    check_follow(out, options)
+    if options["follow"]:
+        run_follow(data, out, options)
+        return
     from opticam_dask.reducer import Reducer
 
     instrument = instrument_from(options["instrument_name"])
@@ -61,8 +74,8 @@ def command(data: Path, out: Path, **options: Any) -> None:
         recursive=options["recursive"],
         threshold=options["threshold"],
         cluster=options["cluster"],
-        number_of_processors=options["workers"],
         show_plots=False,
+        figures=options["figures"],
         **calibration_from(out, instrument, options),
     ) as reducer:
         reducer.create_catalogs(
@@ -71,6 +84,9 @@ def command(data: Path, out: Path, **options: Any) -> None:
             overwrite=options["overwrite"],
         )
         reducer.photometry(photometers, overwrite=options["overwrite"], export_csv=options["csv"])
-        reducer.growth_curves()
-        for photometer in photometers:
-            reducer.noise_budget(photometer)
+        if reducer.draws_figures:
+            reducer.growth_curves()
+            for photometer in photometers:
+                reducer.noise_budget(photometer)
+        if options["gif"]:
+            reducer.create_gifs()
