@@ -40,6 +40,7 @@ RANKS = {
     "inspection": 6,
     "follow": 6,
     "reducer": 6,
+    "survey": 7,
     "ingestion": 6,
     "demo": 7,
     "validation": 7,

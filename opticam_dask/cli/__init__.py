@@ -8,7 +8,9 @@ from importlib.metadata import version
 
 import click
 
+from opticam_dask.cli.signals import StopError, stopping_in_order
 from opticam_dask.errors import OpticamError
+from opticam_dask.tables.atomic import storage_error
 
 COMMANDS = {
     "demo": "demo",
@@ -18,10 +20,14 @@ COMMANDS = {
     "reduce": "reduce",
     "light-curve": "light_curve",
     "compact": "compact",
+    "survey": "survey",
+    "verify": "verify",
     "pull-test": "pull_test",
 }
 
 INTERRUPTED = 130
+PARTLY_DONE = 3
+"""Exit code of a command that did its job but for blocks of frames that failed on all tries."""
 
 
 class LazyGroup(click.Group):
@@ -57,20 +63,35 @@ def group() -> None:
 
 
 def main() -> None:
-    """Run the command line: exit code 0 only if the job was done, and errors of one line."""
+    """Run the command line: exit code 0 only if the job was done, and errors of one line.
+
+    Else it is 1 for an error, 2 for a wrong option, 3 if some blocks of frames failed and the rest is done,
+    130 after Ctrl-C and 143 after SIGTERM.
+    """
+    with stopping_in_order():
+        code = _run()
+    if code:
+        sys.exit(code)
+
+
+def _run() -> int:
+    """Exit code of a command; its errors are told."""
     try:
         # A command that did not do its job says so by what comes back.
-        if code := group(standalone_mode=False):
-            sys.exit(code)
-    except click.exceptions.Abort:
-        click.echo("interrupted; what was finished is kept", err=True)
-        sys.exit(INTERRUPTED)
-    except KeyboardInterrupt:
-        click.echo("interrupted; what was finished is kept", err=True)
-        sys.exit(INTERRUPTED)
+        return group(standalone_mode=False) or 0
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        click.echo(
+            "interrupted; what was finished is kept, and the same command goes on from there", err=True
+        )
+        stop = error if isinstance(error, StopError) else error.__cause__
+        return stop.exit_code if isinstance(stop, StopError) else INTERRUPTED
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except OpticamError as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(1)
+    except OSError as error:
+        if (told := storage_error(error.filename or "results", error)) is None:
+            raise
+        click.echo(f"error: {told}", err=True)
+    return 1

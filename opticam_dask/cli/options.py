@@ -130,6 +130,11 @@ def _cluster_from(asked: dict[str, Any]) -> ClusterSpec | None:
 def instrument_options(function: F) -> F:
     """Add --instrument, --target and --recursive."""
     function = click.option("--recursive", is_flag=True, help="Look into sub-folders too.")(function)
+    return header_options(function)
+
+
+def header_options(function: F) -> F:
+    """Add --instrument and --target."""
     function = click.option(
         "--target", metavar="'RA DEC'", help="Coordinates to barycentre with, such as '05:34:31.9 +22:00:52'."
     )(function)
