@@ -67,5 +67,13 @@ class ClusterError(OpticamError):
     """The dask cluster asked for cannot be reached or started."""
 
 
+class BlockFailedError(OpticamError):
+    """A block of frames failed on all its tries, by no fault that its message would have told on purpose."""
+
+
+class WorkerKilledError(BlockFailedError, ClusterError):
+    """The worker of a block died again and again."""
+
+
 class MissingPackageError(OpticamError, ImportError):
     """An optional package is needed; the message holds the command that installs it."""

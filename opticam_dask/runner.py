@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import time
 from asyncio import CancelledError
+from collections.abc import Sequence
 from concurrent.futures import CancelledError as FutureCancelled
 from contextlib import closing
 from typing import Any
 
 import dask.array as da
-from distributed import Client, Future, as_completed, default_client, futures_of
+from distributed import Client, Future, as_completed, default_client, futures_of, wait
 from distributed.scheduler import KilledWorker
 from tqdm import tqdm
 
+from opticam_dask.cluster_spec import ClusterSpec, Place
 from opticam_dask.config import retries
-from opticam_dask.errors import ClusterError, OpticamError
+from opticam_dask.errors import BlockFailedError, ClusterError, OpticamError, WorkerKilledError
+from opticam_dask.lazy.outcomes import Failure, leniency
 
 # Fetching costs a round trip whatever the number of results: let short tasks gather for a moment [s].
 _PAUSE = 0.05
+# Blocks that fail before one succeeds, all of them alike: what the user gave is wrong, not the blocks.
+_IN_VAIN = 8
 
 
 class Runner:
@@ -39,10 +44,18 @@ class Runner:
         return run_tasks(self.client, tasks, description, progress=self.progress)
 
 
-def place_of(cluster: str | None) -> str:
-    """Name where a run computes, for the record: an active client's scheduler, or what was asked for."""
-    active = active_client()
-    return cluster or "local" if active is None else str(active.scheduler_info()["address"])
+def place_of(cluster: Place) -> str:
+    """Name where a run computes, for the record: a client's scheduler, or what was asked for."""
+    client = existing_client(cluster)
+    return str(cluster or "local") if client is None else str(client.scheduler_info()["address"])
+
+
+def existing_client(cluster: Place) -> Client | None:
+    """Client that need not be started: the one given, or the active one where no place is named."""
+    place = cluster.place if isinstance(cluster, ClusterSpec) else cluster
+    if isinstance(place, Client):
+        return place
+    return active_client() if place is None else None
 
 
 def active_client() -> Client | None:
@@ -74,64 +87,134 @@ def run_tasks(client: Client, tasks: da.Array, description: str, progress: bool 
     Returns
     -------
     list
-        The n elements, in order.
+        The n elements, in order; a `Failure` in place of one that failed on all its tries, where the tasks
+        are such as `opticam_dask.lazy.outcomes.going_on` gives. A block whose worker died again and again is
+        tried once more when all others are done, alone: it may have shared workers with one that kills them.
 
     Raises
     ------
     OpticamError
-        If a task fails on all its tries; the message says which. The other tasks are cancelled.
+        If a task fails on all its tries; the message says which. The other tasks are cancelled. Of tasks that
+        may fail only if all do, or eight alike before one succeeds, or one raises an OpticamError: the
+        user's input, or a place that cannot be written to, would stop every block.
     ClusterError
         If the connection to the scheduler is lost.
     """
     if tasks.size == 0:
         return []
     futures = _submit(client, tasks)
-    place = {future.key: i for i, future in enumerate(futures)}
-    results: list[Any] = [None] * len(futures)
+    outcome = _Outcome(client, futures, description, *leniency(tasks))
     bar = tqdm(total=len(futures), desc=description, unit="block", disable=not progress, leave=False)
     with closing(bar):
         try:
-            for batch in as_completed(futures).batches():
-                for future, value in zip(batch, _fetch(client, batch, place, description), strict=True):
-                    results[place[future.key]] = value.item()
-                    future.release()
+            # The client need not be the default of the process: a user's own stays that.
+            for batch in as_completed(futures, loop=client.loop).batches():
+                outcome.take(batch)
                 bar.update(len(batch))
                 time.sleep(_PAUSE)
+            outcome.try_killed_again()
         except BaseException:
             # An error or Ctrl-C: what has not run yet need not.
             _cancel(client, futures)
             raise
-    return results
+    return outcome.results
 
 
 def _submit(client: Client, tasks: da.Array) -> list[Future[Any]]:
     """Futures of the blocks, in order."""
-    persisted = client.persist(tasks, retries=retries())
+    # First come, first served: cameras that took turns would each have partial stacks waiting to be merged.
+    persisted = client.persist(tasks, retries=retries(), fifo_timeout="0 s")
     by_key = {future.key: future for future in futures_of(persisted)}
     return [by_key[key] for key in persisted.__dask_keys__()]
 
 
-def _fetch(client: Client, batch: list[Future[Any]], place: dict[Any, int], description: str) -> list[Any]:
-    for future in batch:
-        if future.status == "error":
-            where = f"{description}: block {place[future.key] + 1} of {len(place)}"
-            raise _failure(where, future.exception()) from future.exception()
-    try:
-        return list(client.gather(batch))
-    except (CancelledError, FutureCancelled) as error:
-        raise ClusterError(
-            f"{description}: the connection to the dask scheduler was lost; run again"
-        ) from error
+class _Outcome:
+    """Results as they come, and what is made of failures."""
+
+    def __init__(
+        self, client: Client, futures: Sequence[Future[Any]], description: str, lenient: bool, patient: bool
+    ) -> None:
+        self.client, self.description, self.lenient, self.patient = client, description, lenient, patient
+        self.place = {future.key: i for i, future in enumerate(futures)}
+        self.results: list[Any] = [None] * len(futures)
+        self.errors: dict[int, BaseException | None] = {}
+        self.killed: list[Future[Any]] = []
+        self.succeeded = 0
+
+    def take(self, batch: Sequence[Future[Any]]) -> None:
+        """Take what some futures gave."""
+        good = []
+        for future in batch:
+            if future.status == "error":
+                self._fail(future)
+            else:
+                good.append(future)
+        for future, value in zip(good, self._fetch(good), strict=True):
+            self.results[self.place[future.key]] = value.item()
+            future.release()
+        self.succeeded += len(good)
+        self._check()
+
+    def try_killed_again(self) -> None:
+        """Give blocks whose workers died another try, one after the other."""
+        for future in self.killed.copy():
+            del self.errors[self.place[future.key]]
+            self.client.retry([future])
+            wait([future])
+            self.take([future])
+
+    def _fetch(self, good: list[Future[Any]]) -> list[Any]:
+        try:
+            return list(self.client.gather(good))
+        except (CancelledError, FutureCancelled) as error:
+            raise ClusterError(
+                f"{self.description}: the connection to the dask scheduler was lost; run again"
+            ) from error
+
+    def _fail(self, future: Future[Any]) -> None:
+        number, error = self.place[future.key], future.exception()
+        if not self.lenient or isinstance(error, OpticamError):
+            raise _failure(self._where(number), error) from error
+        self.errors[number] = error
+        self.results[number] = Failure(_reason(error))
+        if isinstance(error, KilledWorker):
+            self.killed.append(future)
+
+    def _check(self) -> None:
+        """Raise if nothing succeeds."""
+        failed = len(self.errors)
+        alike = len({type(error) for error in self.errors.values()}) == 1
+        if (
+            self.patient
+            or self.succeeded
+            or not (failed == len(self.results) or (alike and failed >= _IN_VAIN))
+        ):
+            return
+        number = min(self.errors)
+        more = f" (and {failed - 1} more, none succeeded)" if failed > 1 else ""
+        raise _failure(self._where(number) + more, self.errors[number]) from self.errors[number]
+
+    def _where(self, number: int) -> str:
+        return f"{self.description}: block {number + 1} of {len(self.results)}"
 
 
 def _failure(where: str, error: BaseException | None) -> OpticamError:
     if isinstance(error, KilledWorker):
-        return ClusterError(
-            f"{where}: its worker died again and again, most often for want of memory; "
+        return WorkerKilledError(f"{where}: {_reason(error)}")
+    if isinstance(error, OpticamError):
+        return OpticamError(f"{where}: {str(error) or type(error).__name__}")
+    return BlockFailedError(f"{where}: {error!r}")
+
+
+def _reason(error: BaseException | None) -> str:
+    """Say what happened to a block, in one line."""
+    if isinstance(error, KilledWorker):
+        return (
+            "its worker died again and again, most often for want of memory; "
             "give workers more, or set DASK_OPTICAM__BLOCK_BYTES to less"
         )
-    text = str(error) or type(error).__name__
-    return OpticamError(f"{where}: {text}" if isinstance(error, OpticamError) else f"{where}: {error!r}")
+    lines = str(error).splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}".rstrip(": ")
 
 
 def _cancel(client: Client, futures: list[Future[Any]]) -> None:

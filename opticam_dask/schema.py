@@ -33,6 +33,7 @@ class Flag(IntFlag):
     QUANTISED_TIME = 1 << 15
     TIME_GAP = 1 << 16
     CROWDED_SKY = 1 << 17
+    BLOCK_FAILED = 1 << 18
 
 
 FLAG_MEANINGS: dict[Flag, str] = {
@@ -54,6 +55,7 @@ FLAG_MEANINGS: dict[Flag, str] = {
     Flag.QUANTISED_TIME: "the time stamps of the camera are whole seconds",
     Flag.TIME_GAP: "frames are missing between this one and the one before",
     Flag.CROWDED_SKY: "neighbours take up much of the sky around the source",
+    Flag.BLOCK_FAILED: "the frames failed on all tries, or their worker died; run again to try once more",
 }
 
 NULL_FLUX_FLAGS = (
@@ -62,7 +64,7 @@ NULL_FLUX_FLAGS = (
     | Flag.FEW_SKY_PIXELS
     | Flag.NOT_MATCHED
     | Flag.NOT_ALIGNED
-    | (Flag.FIT_FAILED | Flag.UNREADABLE)
+    | (Flag.FIT_FAILED | Flag.UNREADABLE | Flag.BLOCK_FAILED)
 )
 """A NaN flux carries at least one of these."""
 

@@ -13,12 +13,12 @@ from opticam_dask.catalog.alignment import alignment_table
 from opticam_dask.catalog.background import MeshBackground
 from opticam_dask.catalog.ensemble import ensemble_of
 from opticam_dask.catalog.fixing import TrackingPlan
+from opticam_dask.catalog.following import follow_all, succeeded
 from opticam_dask.catalog.interpolate import TransformTrack
 from opticam_dask.catalog.model import AlignmentConfig, CameraCatalog
 from opticam_dask.catalog.order import (
     ANCHOR_STEP,
     FrameOrder,
-    bundled,
     every_kth,
     in_order,
     select_frames,
@@ -29,18 +29,15 @@ from opticam_dask.catalog.scouts import Reference, Scout, choose_reference, scou
 from opticam_dask.catalog.sources import find_sources, stack_range
 from opticam_dask.catalog.tracking import (
     ALIGNED,
-    Partial,
     anchor_block,
-    merge_partials,
     spread_of,
-    track_bundle,
 )
 from opticam_dask.errors import CatalogError
 from opticam_dask.kernels.background import default_box_size
 from opticam_dask.kernels.stack import fixed_point_scale
 from opticam_dask.kernels.stack_mean import clean_mean
 from opticam_dask.lazy.chunks import map_blocks_of_frames
-from opticam_dask.lazy.stack import merge_tree
+from opticam_dask.lazy.outcomes import going_on
 
 if TYPE_CHECKING:
     from opticam_dask.io.blocks import FrameBlock
@@ -129,7 +126,7 @@ def build_tracked(
         reference = _find_reference(blocks, order, run, config)
         plan = _plan(blocks, order, reference, config)
         plan = with_anchors(blocks, plan, run)
-        partial = _follow_all(blocks, plan, run)
+        partial = follow_all(blocks, plan, run)
         noise, spread = spread_of(partial.rows)
         stack = clean_mean(partial.stack, plan.scale, noise=noise, spread=spread, sigma=reference.sigma)
         psf = psf_model(reference, _gain(blocks), aperture_selector, partial.rows)
@@ -165,7 +162,8 @@ def _find_reference(
     for number in N_SCOUTS:
         chosen = select_frames(blocks, order, spread(positions, number))
         tasks = map_blocks_of_frames(scout_block, chosen, order)
-        scouts = [scout for part in run(tasks, f"{blocks[0].camera}: looking for stars") for scout in part]
+        found = succeeded(run(going_on(tasks), f"{blocks[0].camera}: looking for stars"))
+        scouts = [scout for part in found for scout in part]
         if any(len(scout.stars) for scout in scouts) or number >= len(positions):
             break
     if not scouts:
@@ -211,20 +209,10 @@ def with_anchors(
     if len(positions) <= most:
         return plan
     tasks = map_blocks_of_frames(anchor_block, select_frames(blocks, plan.order, every_kth(positions)), plan)
-    rows = np.concatenate(run(tasks, f"{blocks[0].camera}: aligning anchor frames"))
+    found = succeeded(run(going_on(tasks), f"{blocks[0].camera}: aligning anchor frames"))
+    rows = np.concatenate(found)
     rows = rows[rows["status"] == ALIGNED]
     mjd = np.concatenate([block.meta["MJD"] for block in blocks])[
         np.searchsorted(positions, rows["position"])
     ]
     return replace(plan, track=TransformTrack(rows["position"].copy(), mjd, rows["affine"].copy()))
-
-
-def _follow_all(blocks: Sequence[FrameBlock], plan: TrackingPlan, run: Run) -> Partial:
-    tasks = merge_tree(map_blocks_of_frames(track_bundle, bundled(blocks), plan), merge_partials)
-    partial: Partial = run(tasks, f"{blocks[0].camera}: aligning and stacking")[0]
-    if not partial.stack.count.any():
-        reasons = sorted(set(partial.reasons.values()))
-        raise CatalogError(
-            f"no frame aligns with the reference frame: {'; '.join(reasons[:3])}; widen the limits"
-        )
-    return partial

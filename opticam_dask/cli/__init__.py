@@ -21,6 +21,7 @@ COMMANDS = {
     "light-curve": "light_curve",
     "compact": "compact",
     "survey": "survey",
+    "vacuum": "vacuum",
     "verify": "verify",
     "pull-test": "pull_test",
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from opticam_dask.cli import PARTLY_DONE
 from opticam_dask.cli.calibration import calibration_from, calibration_options
 from opticam_dask.cli.follow import check_follow, follow_options, run_follow
 from opticam_dask.cli.options import cluster_options, config_option, instrument_from, instrument_options
@@ -52,20 +53,22 @@ Examples:
 @cluster_options
 @instrument_options
 @config_option
-def command(data: Path, out: Path, **options: Any) -> None:
+@click.pass_context
+def command(ctx: click.Context, /, data: Path, out: Path, **options: Any) -> None:
     """Reduce the frames in DATA to catalogues and light curves in OUT.
 
     A second run of the same command does only what is missing.
     """
     check_follow(out, options)
     if options["follow"]:
-        run_follow(data, out, options)
-        return
+        ctx.exit(run_follow(data, out, options))
     from opticam_dask.reducer import Reducer
+    from opticam_dask.tables.failures import failed_blocks
+    from opticam_dask.tables.lock import held
 
     instrument = instrument_from(options["instrument_name"])
     photometers = photometers_from(options)
-    with Reducer(
+    with held(out), Reducer(
         out,
         [data] if data.is_file() else str(data),
         instrument=instrument,
@@ -90,3 +93,6 @@ def command(data: Path, out: Path, **options: Any) -> None:
                 reducer.noise_budget(photometer)
         if options["gif"]:
             reducer.create_gifs()
+    if failed_blocks(out):
+        click.echo(f"error: some frames failed on all tries; {out / 'opticam.log'} tells which", err=True)
+        ctx.exit(PARTLY_DONE)

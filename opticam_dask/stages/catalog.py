@@ -24,8 +24,10 @@ from opticam_dask.plotting.catalogs import catalogs_figure
 from opticam_dask.plotting.style import save_figure, show_in_notebook
 from opticam_dask.stages.blocks import blocks_of, by_camera
 from opticam_dask.stages.coordinates import WcsOption, add_coordinates, locate, wcs_identity, wcs_of
-from opticam_dask.tables.atomic import forget
+from opticam_dask.tables.atomic import forget, sweep
 from opticam_dask.tables.digest import canonical, frames_digests, made_with, read_settings, record
+from opticam_dask.tables.failures import not_aligned
+from opticam_dask.tables.lock import held
 from opticam_dask.workspace import OutputTree
 
 Run = Callable[[Any, str], list[Any]]
@@ -95,6 +97,16 @@ class CatalogStage:
         self, config: AlignmentConfig, *, run: Run, say: Say, overwrite: bool, show: bool
     ) -> dict[str, CameraCatalog]:
         """Make the catalogues, or read back those made with the same settings."""
+        with held(self.tree.root, "create_catalogs"):
+            catalogs = self._create(config, run, say, overwrite=overwrite, show=show)
+        for block in not_aligned(self.tree.root):
+            say(f"warning: {block}")
+        return catalogs
+
+    def _create(
+        self, config: AlignmentConfig, run: Run, say: Say, *, overwrite: bool, show: bool
+    ) -> dict[str, CameraCatalog]:
+        sweep(self.tree.root, self.tree.cat, self.tree.cat / "stacked_images", self.tree.misc)
         settings = {**self.settings(), **asdict(config)}
         if made_with(self._recorded, settings, overwrite=overwrite):
             say("Catalogues exist and fit the settings; reading them back.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,13 @@ from opticam_dask.errors import OpticamError
 from opticam_dask.lazy.chunks import map_blocks_of_frames
 from opticam_dask.shipping import by_value
 from opticam_dask.stages.profiles import wants_moffat
-from opticam_dask.tables.atomic import forget
+from opticam_dask.tables.atomic import forget, sweep
 from opticam_dask.tables.compact import compact_dataset
 from opticam_dask.tables.coverage import Coverage, doubled
-from opticam_dask.tables.digest import made_with, record
+from opticam_dask.tables.digest import digest, made_with, record
 from opticam_dask.tables.light_curves import PhotometryJob
-from opticam_dask.tables.parts import existing_parts, is_whole, part_path
+from opticam_dask.tables.parts import existing_parts, part_path
+from opticam_dask.tables.records import fault_of
 from opticam_dask.tables.swap import recover
 from opticam_dask.workspace import versions
 
@@ -25,8 +26,11 @@ if TYPE_CHECKING:
     from opticam_dask.io.blocks import FrameBlock
     from opticam_dask.photometers.base import BasePhotometer
     from opticam_dask.stages.catalog import Run, Say
+    from opticam_dask.tables.parts import PartKey
     from opticam_dask.types import PsfModel
     from opticam_dask.workspace import OutputTree
+
+_FAULTS = {"damaged": "parts damaged on disk", "failed": "parts whose frames could not be measured before"}
 
 
 @dataclass
@@ -35,6 +39,7 @@ class LightCurveSet:
 
     tree: OutputTree
     photometer: BasePhotometer
+    made_of: str = field(default="", init=False)
 
     @property
     def label(self) -> str:
@@ -58,20 +63,29 @@ class LightCurveSet:
         if not made_with(recorded, settings, overwrite=overwrite):
             forget(self.folder, first=recorded)
             record(recorded, settings)
+        sweep(self.folder)
+        self.made_of = digest(settings)
 
     def covered(self, blocks: list[FrameBlock], camera: str, say: Say) -> Coverage:
-        """Frames with whole parts, however cut; damaged parts, and such as do not fit, are removed."""
+        """Frames with whole parts, however cut; parts that are damaged, failed or do not fit are removed."""
         recover(self.root)
         wanted = Coverage(block.key for block in blocks)
         have = {key for key in existing_parts(self.root) if key[1] == camera}
-        damaged = {key for key in have if not is_whole(part_path(self.root, key))}
-        stray = {key for key in have if not wanted.encloses(key)} | doubled(have - damaged)
-        for key in damaged | stray:
-            part_path(self.root, key).unlink()
-        if damaged:
-            first = part_path(self.root, min(damaged))
-            say(f"{camera}: parts damaged on disk, made again: {len(damaged)} (the first is {first})")
-        return Coverage(have - damaged - stray)
+        faults = {key: fault_of(part_path(self.root, key), key, self.made_of) for key in have}
+        faulty = {key for key, fault in faults.items() if fault}
+        stray = {key for key in have if not wanted.encloses(key)} | doubled(have - faulty)
+        for key in faulty | stray:
+            part_path(self.root, key).unlink(missing_ok=True)
+        self._tell(camera, faults, say)
+        return Coverage(have - faulty - stray)
+
+    def _tell(self, camera: str, faults: dict[PartKey, str], say: Say) -> None:
+        """Say which parts are made again."""
+        for fault in sorted(set(faults.values()) - {""}):
+            keys = [key for key in faults if faults[key] == fault]
+            first = part_path(self.root, min(keys))
+            what = _FAULTS.get(fault, f"parts in the wrong place ({fault})")
+            say(f"{camera}: {what}, made again: {len(keys)} (the first is {first})")
 
     def compact(self, *, run: Run, say: Say) -> None:
         """Merge the parts of nights and cameras that have many."""
@@ -106,4 +120,5 @@ class LightCurveSet:
             moments=catalog.psf,
             psf_per_frame=self.photometer.psf == "frame",
             provenance={**versions(), "label": self.label},
+            made_of=self.made_of,
         )

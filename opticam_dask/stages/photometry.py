@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from opticam_dask.catalog.frame_psf import frame_psfs
 from opticam_dask.errors import InputError
 from opticam_dask.kernels.background import default_box_size
 from opticam_dask.lazy.chunks import join_tasks, map_blocks_of_frames
+from opticam_dask.lazy.outcomes import Failure, going_on
 from opticam_dask.photometers.estimator import check_estimator
 from opticam_dask.shipping import by_value
 from opticam_dask.stages.catalog import identity_of
@@ -24,6 +25,7 @@ from opticam_dask.stages.export import export_tasks
 from opticam_dask.stages.light_curve_set import LightCurveSet
 from opticam_dask.stages.profiles import moffat_psfs
 from opticam_dask.tables.coverage import lacking
+from opticam_dask.tables.failed_blocks import give_up
 from opticam_dask.tables.light_curves import (
     AlignedBlock,
     BlockSummary,
@@ -31,6 +33,7 @@ from opticam_dask.tables.light_curves import (
     align_blocks,
     measure_block,
 )
+from opticam_dask.tables.lock import held
 from opticam_dask.tables.source_times import SourceClock
 
 if TYPE_CHECKING:
@@ -41,6 +44,23 @@ if TYPE_CHECKING:
     from opticam_dask.tables.light_curves import PhotometryJob
     from opticam_dask.tables.parts import PartKey
     from opticam_dask.types import PsfModel
+
+
+@dataclass
+class _Work:
+    """Blocks of a camera that are to be measured, and those of them that failed, with the reason."""
+
+    blocks: list[AlignedBlock]
+    plan: PhotometryPlan
+    failed: list[tuple[AlignedBlock, str]] = field(default_factory=list)
+
+    def tasks(self, function: Callable[..., Any]) -> Any:
+        """One task a block."""
+        return map_blocks_of_frames(function, self.blocks, plan=self.plan)
+
+    def lost(self) -> Any:
+        """One task for each block that failed, which writes flagged rows."""
+        return map_blocks_of_frames(give_up, self.failed, plan=self.plan)
 
 
 @dataclass
@@ -64,6 +84,7 @@ class PhotometryStage:
         self.sets = [LightCurveSet(self.catalog_stage.tree, p) for p in self.photometers]
         self.moffat: dict[str, PsfModel] = {}
         self.corrected: dict[str, dict[str, float]] = {}
+        self.begun = False
 
     def settings(self, photometer: BasePhotometer) -> dict[str, Any]:
         """Everything that changes the light curves of a photometer."""
@@ -76,7 +97,14 @@ class PhotometryStage:
         }
 
     def measure(self, *, run: Run, say: Say, overwrite: bool) -> list[BlockSummary]:
-        """Measure the blocks whose part is missing; each is read once for all photometers."""
+        """Measure the blocks whose part is missing; each is read once for all photometers.
+
+        A block that fails on all its tries gives flagged rows; the next run tries it again.
+        """
+        with held(self.catalog_stage.tree.root, "photometry"):
+            return self._measure(run, say, overwrite=overwrite)
+
+    def _measure(self, run: Run, say: Say, *, overwrite: bool) -> list[BlockSummary]:
         for each in self.sets:
             self._check(each.photometer)
         self._warn(say)
@@ -84,15 +112,27 @@ class PhotometryStage:
             each.prepare(self.settings(each.photometer), overwrite=overwrite)
         self.moffat = moffat_psfs(self.catalog_stage, self.catalogs, self.photometers, run=run, say=say)
         self._correct(run, say)
-        tasks = [self._tasks(catalog, say) for catalog in self.catalogs.values()]
+        work = [self._work(catalog, say) for catalog in self.catalogs.values()]
         named = ", ".join(each.label for each in self.sets)
-        results: list[list[BlockSummary]] = run(join_tasks(tasks), f"photometry: {named}")
-        summaries = [summary for block in results for summary in block]
+        tasks = going_on(join_tasks([each.tasks(measure_block) for each in work]), hopeful=self.begun)
+        summaries = self._settled(work, run(tasks, f"photometry: {named}"), run, say)
         for camera in self.catalogs:
             say(_tell(camera, [summary for summary in summaries if summary.key[1] == camera]))
         for each in self.sets:
             each.compact(run=run, say=say)
         return summaries
+
+    def _settled(self, work: list[_Work], results: list[Any], run: Run, say: Say) -> list[BlockSummary]:
+        """Summaries of all blocks; such as failed for good are written as flagged rows."""
+        ends = np.cumsum([0, *(len(each.blocks) for each in work)])
+        for each, start, stop in zip(work, ends[:-1], ends[1:], strict=True):
+            own = zip(each.blocks, results[start:stop], strict=True)
+            each.failed = [(block, one.reason) for block, one in own if isinstance(one, Failure)]
+            for block, reason in each.failed:
+                say(_lament(block.frames, reason))
+        given_up = run(join_tasks([each.lost() for each in work]), "marking frames that failed")
+        measured = [one for one in results if not isinstance(one, Failure)]
+        return [summary for block in (*measured, *given_up) for summary in block]
 
     def _correct(self, run: Run, say: Say) -> None:
         """Measure the aperture corrections of the sets that want one."""
@@ -123,8 +163,13 @@ class PhotometryStage:
 
     def _tasks(self, catalog: CameraCatalog, say: Say) -> Any:
         """Lay out one task for each block of a camera that lacks a part of some set."""
+        return self._work(catalog, say).tasks(measure_block)
+
+    def _work(self, catalog: CameraCatalog, say: Say) -> _Work:
+        """Blocks of a camera, cut where some set lacks a part, and how they are measured."""
         blocks = self.catalog_stage.blocks(catalog.camera)
         sets = [each.covered(blocks, catalog.camera, say) for each in self.sets]
+        self.begun |= any(sets)
         todo = [
             (_part_of(block, piece), numbers)
             for block in blocks
@@ -137,9 +182,7 @@ class PhotometryStage:
         psfs = frame_psfs(catalog.alignment, catalog.psf)
         pieces, jobs = [block for block, _ in todo], [numbers for _, numbers in todo]
         aligned = align_blocks(pieces, catalog.alignment, psfs, jobs)
-        return map_blocks_of_frames(
-            measure_block, self._searched(aligned, catalog, psfs), plan=self.plan(catalog)
-        )
+        return _Work(self._searched(aligned, catalog, psfs), self.plan(catalog))
 
     def _searched(
         self, blocks: list[AlignedBlock], catalog: CameraCatalog, psfs: NDArray[np.float64]
@@ -208,6 +251,14 @@ def _part_of(block: FrameBlock, span: PartKey) -> FrameBlock:
         return block
     frame = block.meta["frame"]
     return block.select((span[2] <= frame) & (frame < span[3]))
+
+
+def _lament(frames: FrameBlock, reason: str) -> str:
+    """Say which frames could not be measured, and what to do."""
+    return (
+        f"warning: {frames.camera}: night {frames.night}, frames {frames.start} to {frames.stop - 1} failed "
+        f"on all tries ({reason}); their rows are NaN, flagged BLOCK_FAILED; run again to try them once more"
+    )
 
 
 def _tell(camera: str, summaries: list[BlockSummary]) -> str:

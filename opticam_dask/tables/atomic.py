@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from opticam_dask.errors import InputError
+from opticam_dask.errors import StorageError
+
+# What no other block or try will find different: all work that writes there had better stop.
+_CANNOT_WRITE = (errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EROFS)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -25,8 +30,8 @@ def replacing(path: Path, staging: Path | None = None) -> Iterator[Path]:
 
     Raises
     ------
-    InputError
-        If the folder cannot be written to.
+    StorageError
+        If the folder cannot be written to, or the disk is full.
     """
     folder = staging or path.parent
     # Two workers may run one task at once (a worker given up for lost): each writes a file of its own.
@@ -38,12 +43,25 @@ def replacing(path: Path, staging: Path | None = None) -> Iterator[Path]:
         to_disk(temporary)
         temporary.replace(path)
         to_disk(path.parent)
-    except (PermissionError, NotADirectoryError, FileExistsError) as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); choose a folder you can write to"
-        ) from error
+    except OSError as error:
+        told = storage_error(path, error)
+        if told is None:
+            raise
+        raise told from error
     finally:
-        temporary.unlink(missing_ok=True) if folder.is_dir() else None
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def storage_error(path: Path | str, error: OSError) -> StorageError | None:
+    """Say in one line, with the remedy, that nothing can be written to a place; None if that is not it."""
+    if error.errno in _FULL:
+        remedy = "make room and run again: what is finished is kept"
+    elif error.errno in _CANNOT_WRITE:
+        remedy = "choose a folder you can write to"
+    else:
+        return None
+    return StorageError(f"{path}: cannot be written ({error.strerror}); {remedy}")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -63,6 +81,12 @@ def forget(folder: Path, first: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
+
+
+def sweep(*folders: Path) -> None:
+    """Remove what writers that were stopped left in folders: files that never became whole."""
+    for path in [path for folder in folders for path in folder.glob(".*.tmp")]:
+        path.unlink(missing_ok=True)
 
 
 def to_disk(path: Path) -> None:

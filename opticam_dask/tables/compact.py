@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from opticam_dask.tables.parts import PartKey, camera_folders, in_order, part_path, parts_in, write_rows
+from opticam_dask.tables.records import METADATA, PartRecord, record_in
 from opticam_dask.tables.row_sums import RowSum
 from opticam_dask.tables.store import dataset_root, find_dataset, labels
 from opticam_dask.tables.swap import recover, replacing_parts
@@ -117,10 +118,11 @@ def compact_folder(folder: Folder, root: Path) -> Compacted:
         with replacing_parts(root, *folder) as swap:
             _merge(root, parts, spans, swap.folder, rows)
             swap.commit()
+    except UnfinishedPartError as error:
+        return Compacted(*folder, len(parts), len(parts), 0, f"{error}; run the photometry again")
     except DamagedPartError as error:
-        return Compacted(
-            *folder, len(parts), len(parts), 0, f"{error}; remove that file and run the photometry again"
-        )
+        remedy = "'opticam-dask verify --repair' removes it; then run the photometry again"
+        return Compacted(*folder, len(parts), len(parts), 0, f"{error}; {remedy}")
     return Compacted(*folder, len(parts), len(spans), rows)
 
 
@@ -133,6 +135,10 @@ def _rows(path: Path) -> int:
 
 class DamagedPartError(ValueError):
     """Rows are missing, doubled, or not what they were."""
+
+
+class UnfinishedPartError(ValueError):
+    """Frames of a part could not be measured, and are to be tried again."""
 
 
 def merged_spans(parts: Sequence[PartKey], rows: int) -> list[PartKey]:
@@ -179,11 +185,11 @@ def _runs(parts: Sequence[PartKey]) -> list[PartKey]:
 
 def _merge(root: Path, parts: Sequence[PartKey], spans: Sequence[PartKey], folder: Path, rows: int) -> None:
     """Write the merged parts into a folder, and read them again to compare."""
-    schema = _common_schema([part_path(root, key) for key in parts])
+    schema, made_of = _common_schema([part_path(root, key) for key in parts])
     reader, written = _Reader(root, parts, schema), RowSum()
     for span in spans:
-        path = folder / part_path(root, span).name
-        write_rows(in_order(reader.take(span[3])), path)
+        path, merged = folder / part_path(root, span).name, in_order(reader.take(span[3]))
+        write_rows(PartRecord.of(merged, span, made_of).attached(merged), path)
         written += _checked(path)
     taken = reader.sum
     if taken != written or taken.rows != rows:
@@ -192,14 +198,27 @@ def _merge(root: Path, parts: Sequence[PartKey], spans: Sequence[PartKey], folde
         )
 
 
-def _common_schema(paths: Sequence[Path]) -> pa.Schema:
-    """Take the schema from the parts; their versions differ where a run went on after an update."""
+def _common_schema(paths: Sequence[Path]) -> tuple[pa.Schema, str]:
+    """Take the schema from the parts, and what they are made of.
+
+    Their versions differ where a run went on after an update. Parts of frames that could not be measured are
+    to be made again, by themselves.
+    """
     schemas = [pq.read_schema(path) for path in paths]
     words: dict[bytes, set[bytes]] = {}
-    for schema in schemas:
+    digests = set()
+    for path, schema in zip(paths, schemas, strict=True):
+        record = record_in(schema)
+        if record is not None and record.failed:
+            raise UnfinishedPartError(f"{path}: its frames could not be measured ({record.failed})")
+        digests.add("" if record is None else record.made_of)
         for name, text in (schema.metadata or {}).items():
             words.setdefault(name, set()).add(text)
-    return schemas[0].with_metadata({name: b", ".join(sorted(words[name])) for name in sorted(words)} or None)
+    if len(digests) > 1:
+        raise DamagedPartError(f"{paths[0].parent}: parts were made with different settings")
+    words.pop(METADATA, None)
+    joined = {name: b", ".join(sorted(words[name])) for name in sorted(words)}
+    return schemas[0].with_metadata(joined or None), digests.pop()
 
 
 class _Reader:

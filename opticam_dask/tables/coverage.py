@@ -27,6 +27,10 @@ class Coverage:
             else:
                 edges += [start, stop]
 
+    def __bool__(self) -> bool:
+        """Whether any frame is held."""
+        return bool(self._edges)
+
     def holds(self, night: str, frame: int) -> bool:
         """Whether a frame is in one of the spans."""
         return bisect_right(self._edges.get(night, []), frame) % 2 == 1

@@ -109,6 +109,8 @@ class PhotometryJob:
         Factor on fluxes and errors: the measured aperture correction, or 1.
     provenance : dict
         Goes into the metadata of the parts.
+    made_of : str
+        Digest of inputs, settings and catalogue, for the records of the parts.
     """
 
     label: str
@@ -119,6 +121,7 @@ class PhotometryJob:
     psf_per_frame: bool
     provenance: dict[str, str]
     correction: float = 1.0
+    made_of: str = ""
 
     def psf_of(self, shape: NDArray[np.float64]) -> PsfModel:
         """PSF of a frame whose own moments are ``shape``.
@@ -160,6 +163,7 @@ class BlockSummary:
     measured: int
     seconds: float
     unreadable: tuple[str, ...]
+    failed: str = ""
 
 
 def align_blocks(
@@ -228,14 +232,15 @@ def measure_block(block: AlignedBlock, plan: PhotometryPlan) -> list[BlockSummar
     for i, frame in _frames_to_read(block, plan, jobs, photometers).exposures():
         if isinstance(frame, FrameReadError):
             unreadable.append(str(frame))
-            results[:, i] = _nothing(len(plan.xy), Flag.UNREADABLE)
+            results[:, i] = nothing(len(plan.xy), Flag.UNREADABLE)
             continue
         for number, (job, photometer) in enumerate(zip(jobs, photometers, strict=True)):
             results[number, i] = _measure_frame(frame, block, i, plan, job.psf_of(block.psf[i]), photometer)
     for job, rows in zip(jobs, results, strict=True):
         rows["flux"] *= job.correction
         rows["flux_err"] *= job.correction
-        write_part(_rows(block, plan, rows), job.root, block.frames.key, job.provenance)
+        table = rows_of_block(block, plan, rows)
+        write_part(table, job.root, block.frames.key, job.provenance, made_of=job.made_of)
     seconds = (time.perf_counter() - started) / max(len(jobs), 1)
     return [
         _summary(job, block.frames, rows, seconds, unreadable)
@@ -267,7 +272,7 @@ def _measure_frame(
     affine: Affine = block.affine[i]
     not_aligned = bool(block.flags[i] & int(Flag.NOT_ALIGNED))
     if not np.isfinite(affine).all() or (not_aligned and not photometer.forced):
-        return _nothing(len(plan.xy), Flag.NOT_ALIGNED)
+        return nothing(len(plan.xy), Flag.NOT_ALIGNED)
     return photometer.measure(
         frame,
         plan.xy @ affine[:, :2].T + affine[:, 2],
@@ -278,7 +283,7 @@ def _measure_frame(
     )
 
 
-def _rows(block: AlignedBlock, plan: PhotometryPlan, results: NDArray[Any]) -> pa.Table:
+def rows_of_block(block: AlignedBlock, plan: PhotometryPlan, results: NDArray[Any]) -> pa.Table:
     """Light-curve rows of one photometer's measurements, shape (n_frames, n_source)."""
     frames, clock = block.frames, plan.clock
     blended = np.where(plan.blended, int(Flag.BLENDED), 0).astype(np.int32)
@@ -289,7 +294,7 @@ def _rows(block: AlignedBlock, plan: PhotometryPlan, results: NDArray[Any]) -> p
     return rows_of(frames, plan.source, results, flags, block.fwhm, times, unit=plan.unit)
 
 
-def _nothing(n: int, flag: Flag) -> NDArray[Any]:
+def nothing(n: int, flag: Flag) -> NDArray[Any]:
     """Rows of a frame that could not be measured: NaN, with the reason."""
     rows = np.empty(n, MEASUREMENT)
     for name in ("flux", "flux_err", "bkg", "bkg_err", "x", "y"):

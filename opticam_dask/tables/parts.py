@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 
 from opticam_dask.schema import LIGHT_CURVES
 from opticam_dask.tables.atomic import replacing
+from opticam_dask.tables.records import PartRecord
 
 PartKey: TypeAlias = tuple[str, str, int, int]
 """Night, camera, first frame, and the frame after the last."""
@@ -106,16 +107,14 @@ def _listed(folder: str | Path) -> list[str]:
         return []
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a part holds rows; only its footer is read, which a truncated or damaged file lacks."""
-    try:
-        return bool(pq.read_metadata(path).num_rows > 0)
-    except (OSError, pa.ArrowException):
-        return False
-
-
 def write_part(
-    table: pa.Table, root: str | Path, key: PartKey, provenance: Mapping[str, str] | None = None
+    table: pa.Table,
+    root: str | Path,
+    key: PartKey,
+    provenance: Mapping[str, str] | None = None,
+    *,
+    made_of: str = "",
+    failed: str = "",
 ) -> Path:
     """Write one part, atomically; the same input gives the same bytes.
 
@@ -129,6 +128,10 @@ def write_part(
         (night, camera, start, stop); the frames of the part are ``start <= frame < stop``.
     provenance : mapping of str to str, optional
         Stored in the schema's metadata.
+    made_of : str
+        Digest of inputs, settings and catalogue, for the part's record; see `opticam_dask.tables.records`.
+    failed : str
+        Why the frames could not be measured, if the rows are but flagged.
 
     Returns
     -------
@@ -141,7 +144,7 @@ def write_part(
     ------
     ValueError
         If a column is missing or of the wrong type, or a row does not belong to the key.
-    InputError
+    StorageError
         If the folder cannot be written to.
     """
     _check(table, key)
@@ -154,7 +157,7 @@ def write_part(
     if any(_overlap(key, other) for other in parts_in(root, *key[:2])):
         return path
     with replacing(path, staging=root.parent) as temporary:
-        write_rows(stored, temporary)
+        write_rows(PartRecord.of(stored, key, made_of, failed).attached(stored), temporary)
     return path
 
 

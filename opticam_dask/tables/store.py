@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from pyarrow.fs import LocalFileSystem
 
 from opticam_dask.errors import InputError
-from opticam_dask.schema import LIGHT_CURVES
+from opticam_dask.schema import LIGHT_CURVES, OBJECT_ID, SURVEY_LIGHT_CURVES
 from opticam_dask.tables.parts import PARTITIONS, camera_folders, part_path, parts_in
+from opticam_dask.tables.records import METADATA
 
 if TYPE_CHECKING:
     import dask.dataframe as dd
@@ -44,7 +45,7 @@ def labels(out: str | Path) -> list[str]:
 
 
 def open_light_curves(out: str | Path, label: str | None = None) -> dd.DataFrame:
-    """Open the light curves of a reduction lazily, all nights and cameras.
+    """Open the light curves of a reduction or a survey lazily, all nights and cameras.
 
     Other programs read the dataset, ``root = "out/lcs/<label>/light_curves"``, as it is. These lines give
     equal values and equal types (``night`` and ``camera`` strings)::
@@ -69,8 +70,8 @@ def open_light_curves(out: str | Path, label: str | None = None) -> dd.DataFrame
     Returns
     -------
     dask.dataframe.DataFrame
-        Columns of `opticam_dask.schema.LIGHT_CURVES`; a partition is one part or several. Flux is NaN only
-        with a flag that says why.
+        Columns of `opticam_dask.schema.LIGHT_CURVES`, and ``object_id`` for a survey; a partition is one part
+        or several. Flux is NaN only with a flag that says why.
 
     Raises
     ------
@@ -82,65 +83,117 @@ def open_light_curves(out: str | Path, label: str | None = None) -> dd.DataFrame
     root = find_dataset(out, label)
     partitioning = {"flavor": "hive", "schema": _PARTITION_SCHEMA}
     frame = dd.read_parquet(root, dataset={"partitioning": partitioning})
-    chosen: dd.DataFrame = frame[LIGHT_CURVES.names]
+    chosen: dd.DataFrame = frame[columns_in(root).names]
     return chosen
+
+
+def columns_in(root: str | Path) -> pa.Schema:
+    """Columns of a dataset: those of light curves, and ``object_id`` where a survey published it."""
+    part = _first_part(root)
+    named = part is not None and OBJECT_ID.name in pq.read_schema(part).names
+    return SURVEY_LIGHT_CURVES if named else LIGHT_CURVES
 
 
 def light_curve(
     out: str | Path,
     *,
-    camera: str,
-    source: int,
+    camera: str | None = None,
+    source: int | None = None,
+    object_id: str | None = None,
+    night: str | None = None,
     label: str | None = None,
     columns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Light curve of one source over all nights, sorted by time.
+    """Light curve of one source over all nights, sorted by time; or, of a survey, of one object.
+
+    Source 3 of one night need not be that of the next: in a survey an ``object_id`` names the star.
 
     Parameters
     ----------
     out : path
-        Output directory of the reduction.
-    camera : str
-        ``'<arm>:<filter>'``, such as ``1:g``.
-    source : int
+        Output directory of the reduction, or of the survey.
+    camera : str, optional
+        ``'<arm>:<filter>'``, such as ``1:g``; needed with `source`, by default all for an object.
+    source : int, optional
         ID in the camera's catalogue, from 1.
+    object_id : str, optional
+        Star of a survey, such as ``F001-0042``; give this or `source`.
+    night : str, optional
+        Local date of the evening, such as ``2024-01-01``; by default all.
     label : str, optional
         Photometer; needed only where there are several.
     columns : sequence of str, optional
-        Columns to read; by default all of `opticam_dask.schema.LIGHT_CURVES`.
+        Columns to read; by default all of `opticam_dask.schema.LIGHT_CURVES`, and ``object_id``.
 
     Returns
     -------
     pandas.DataFrame
-        One row per frame. Flux is NaN only with a flag that says why.
+        One row per frame, of an object sorted by camera and time. Flux is NaN only with a flag that says why.
 
     Raises
     ------
     InputError
-        If the camera, the source or a column does not exist; the message lists those that do.
+        If the camera, the source, the object or a column does not exist; the message lists those that do.
     """
     root = find_dataset(out, label)
-    _check_choice("camera", camera, cameras(root), root)
-    names = list(columns) if columns is not None else LIGHT_CURVES.names
+    there = columns_in(root).names
+    names = list(columns) if columns is not None else there
     for name in names:
-        _check_choice("column", name, LIGHT_CURVES.names, root)
-    curve = read_rows(root, camera, [source], names)
-    if curve.num_rows == 0:
-        raise InputError(
-            f"{root}: no source {source} in camera {camera}; sources: {ranges(sources(root, camera))}"
-        )
+        _check_choice("column", name, there, root)
+    if camera is not None:
+        _check_choice("camera", camera, cameras(root), root)
+    if object_id is not None and source is None:
+        curve = _object_rows(root, object_id, camera, names, night)
+    elif object_id is None and source is not None and camera is not None:
+        curve = read_rows(root, camera, [source], names, night=night)
+        if curve.num_rows == 0:
+            known = ranges(sources(root, camera))
+            raise InputError(f"{root}: no source {source} in camera {camera}; sources: {known}")
+    else:
+        raise InputError("a light curve needs camera= and source=, or the object_id= of a survey")
     table: pd.DataFrame = curve.to_pandas()
     return table
 
 
-def read_rows(root: str | Path, camera: str, wanted: Iterable[int], columns: Sequence[str]) -> pa.Table:
-    """Rows of some sources of a camera over all nights, sorted by source and time."""
+def _object_rows(
+    root: Path, object_id: str, camera: str | None, columns: Sequence[str], night: str | None
+) -> pa.Table:
+    if OBJECT_ID.name not in columns_in(root).names:
+        raise InputError(f"{root}: has no object IDs, a survey gives them; choose by camera= and source=")
+    sought = pc.field(OBJECT_ID.name) == object_id
+    chosen = cameras(root) if camera is None else [camera]
+    # the number of its source is another one every night
+    order = [name for name in _ORDER if name != "source"]
+    rows = pa.concat_tables(_read_sought(root, each, sought, columns, night, order) for each in chosen)
+    if rows.num_rows == 0:
+        raise InputError(f"{root}: no object {object_id!r} there; objects.parquet beside 'lcs' lists them")
+    return rows
+
+
+def read_rows(
+    root: str | Path, camera: str, wanted: Iterable[int], columns: Sequence[str], *, night: str | None = None
+) -> pa.Table:
+    """Rows of some sources of a camera over all nights, or one, sorted by source and time."""
     numbers = list(wanted)
     # bounds are what readers compare with the statistics of row groups
     lowest, highest = min(numbers, default=0), max(numbers, default=-1)
     sought = (pc.field("source") >= lowest) & (pc.field("source") <= highest)
     if len(numbers) > 1:
         sought &= pc.field("source").isin(numbers)
+    return _read_sought(root, camera, sought, columns, night)
+
+
+def _read_sought(
+    root: str | Path,
+    camera: str,
+    sought: pc.Expression,
+    columns: Sequence[str],
+    night: str | None,
+    order: Sequence[str] = _ORDER,
+) -> pa.Table:
+    """Rows of a camera that a condition holds for, in order."""
+    if night is not None:
+        sought &= pc.field("night") == night
     read = list(dict.fromkeys([*columns, *_ORDER]))
     for more in reversed(range(_TRIES)):
         try:
@@ -150,9 +203,26 @@ def read_rows(root: str | Path, camera: str, wanted: Iterable[int], columns: Seq
             # parts were merged between the listing and the look into them
             if not more:
                 raise
+        except (OSError, pa.ArrowInvalid) as error:
+            raise InputError(
+                f"{_damaged_part(root, camera)}: damaged ({str(error).splitlines()[0]}); 'opticam-dask "
+                "verify --repair' removes it, and the same reduction again makes it anew"
+            ) from error
     if not _ordered(rows):
-        rows = rows.sort_by([(name, "ascending") for name in _ORDER])
+        rows = rows.sort_by([(name, "ascending") for name in order])
     return rows.select(list(columns))
+
+
+def _damaged_part(root: str | Path, camera: str) -> Path:
+    """First part of a camera that cannot be read."""
+    for night, name in camera_folders(root):
+        for key in parts_in(root, night, name) if name == camera else ():
+            path = part_path(root, key)
+            try:
+                pq.ParquetFile(path, page_checksum_verification=True).read(use_threads=False)
+            except (OSError, pa.ArrowException):
+                return path
+    return Path(root)
 
 
 def _ordered(rows: pa.Table) -> bool:
@@ -177,7 +247,7 @@ def camera_dataset(root: str | Path, camera: str) -> pads.Dataset:
         for key in keys
     ]
     # what the parts say of units is not in the way of reading them: names and types are all alike
-    return pads.FileSystemDataset(fragments, LIGHT_CURVES, kind, place)
+    return pads.FileSystemDataset(fragments, columns_in(root), kind, place)
 
 
 def cameras(root: str | Path) -> list[str]:
@@ -208,7 +278,7 @@ def provenance(root: str | Path) -> dict[str, str]:
     """Provenance stored in the first part; empty if the dataset has no part."""
     part = _first_part(root)
     metadata = {} if part is None else pq.read_schema(part).metadata or {}
-    return {name.decode(): text.decode() for name, text in metadata.items()}
+    return {name.decode(): text.decode() for name, text in metadata.items() if name != METADATA}
 
 
 def _first_part(root: str | Path) -> Path | None:

@@ -18,7 +18,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,11 @@ def recover(root: Path, folder: tuple[str, str] | None = None) -> None:
     for staging in root.parent.glob(f"{_PREFIX}*"):
         place = _place(staging)
         if folder is None or (place is not None and folder == (place["night"], place["camera"])):
-            _clear(root, staging)
+            # of several that would clear up, the one whose renaming comes first does
+            claimed = staging.with_name(f"{_PREFIX}{uuid.uuid4().hex}")
+            with suppress(FileNotFoundError):
+                staging.rename(claimed)
+                _clear(root, claimed)
 
 
 def exchanged(one: Path, other: Path) -> bool:
@@ -134,12 +138,26 @@ def _clear(root: Path, staging: Path) -> None:
 
 
 def _place(staging: Path) -> dict[str, Any] | None:
-    """Night, camera and number of the new folder; without them nothing has changed places yet."""
+    """Night, camera and number of the new folder; without them nothing has changed places yet.
+
+    Raises
+    ------
+    InputError
+        If that cannot be read, and there are old parts which may be nowhere else.
+    """
+    path = staging / _MANIFEST
     try:
-        place: dict[str, Any] = json.loads((staging / _MANIFEST).read_text(encoding="utf-8"))
+        place: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return {name: place[name] for name in ("night", "camera", "new")}
     except FileNotFoundError:
         return None
-    return place
+    except (ValueError, TypeError, KeyError) as error:
+        if (staging / _OLD).is_dir():
+            raise InputError(
+                f"{path}: is damaged; move the parts in {staging / _OLD} back to their night and camera, "
+                "or remove the folder, and run again"
+            ) from error
+        return None
 
 
 def _put_back(aside: Path, target: Path, root: Path) -> None:
