@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -25,7 +25,9 @@ Example:
 
 @click.command("light-curve", epilog=EPILOG)
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--source", type=int, required=True, help="Source ID, from 1, brightest first.")
+@click.option("--source", type=int, help="Source ID, from 1, brightest first.")
+@click.option("--object", "object_id", metavar="ID", help="Star of a survey, such as F001-0002.")
+@click.option("--night", metavar="YYYY-MM-DD", help="Local date of the evening [all].")
 @click.option("--camera", multiple=True, help="Camera, such as 1:g; may be repeated [all].")
 @click.option("--label", help="Set of light curves, such as optimal_annulus [the only one].")
 @click.option("--csv", type=click.Path(path_type=Path, dir_okay=False), help="Write the rows to this file.")
@@ -34,22 +36,40 @@ Example:
 )
 @config_option
 def command(
-    out: Path, source: int, camera: tuple[str, ...], label: str | None, csv: Path | None, plot: Path | None
+    out: Path,
+    source: int | None,
+    object_id: str | None,
+    night: str | None,
+    camera: tuple[str, ...],
+    label: str | None,
+    csv: Path | None,
+    plot: Path | None,
 ) -> None:
-    """Print, save or draw the light curve of one source over all nights in OUT."""
-    from opticam_dask.tables.store import cameras, find_dataset, flux_unit, light_curve
+    """Print, save or draw the light curve of one source, or one star of a survey, over all nights in OUT."""
+    from opticam_dask.tables.store import find_dataset, flux_unit
 
     root = find_dataset(out, label)
-    chosen = camera or tuple(cameras(root))
-    curves = {name: light_curve(out, camera=name, source=source, label=label) for name in chosen}
+    curves = _curves(out, root, camera, label=label, source=source, object_id=object_id, night=night)
     if csv:
         with _telling(csv):
             _concat(curves).to_csv(csv, index=False)
     if plot:
         with _telling(plot):
-            draw(curves, plot, f"source {source}", flux_unit(root))
+            draw(curves, plot, object_id or f"source {source}", flux_unit(root))
     if not csv and not plot:
         _concat(curves).to_csv(sys.stdout, index=False)
+
+
+def _curves(out: Path, root: Path, camera: tuple[str, ...], **chosen: Any) -> dict[str, pd.DataFrame]:
+    """Light curve of each camera; of an object, of those that saw it."""
+    from opticam_dask.tables.store import cameras, light_curve
+
+    if (chosen["source"] is None) == (chosen["object_id"] is None):
+        raise InputError("give --source, or the --object of a survey")
+    if chosen["object_id"] is None or camera:
+        return {name: light_curve(out, camera=name, **chosen) for name in camera or cameras(root)}
+    every = light_curve(out, **chosen)
+    return {str(name): rows for name, rows in every.groupby("camera", sort=True)}
 
 
 @contextmanager

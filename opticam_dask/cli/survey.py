@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from opticam_dask.cli import PARTLY_DONE
 from opticam_dask.cli.calibration import calibration_options
 from opticam_dask.cli.options import cluster_options, config_option, header_options, instrument_from
 from opticam_dask.cli.photometry import photometers_from, photometry_options
@@ -76,9 +77,10 @@ def command(ctx: click.Context, root: Path, out: Path | None, **options: Any) ->
         click.echo(f"{len(plans)} nights to do")
         return
     report = survey.run(**chosen)
-    click.echo(report)
+    if not report.reduced and not report.failed:
+        click.echo(report)
     if report.failed:
-        ctx.exit(1)
+        ctx.exit(PARTLY_DONE)
 
 
 def _survey(root: Path, out: Path, options: dict[str, Any]) -> Survey:
