@@ -14,7 +14,7 @@ from opticam_dask.cli.photometry import photometers_from
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-TERMINATED = 143
+TERMINATED, PARTLY_DONE = 143, 3
 _WHOLE_NIGHT = ("figures", "gif")
 _ONLY = ("quiet_time", "catalog_after", "live_plot", "live_source")
 
@@ -78,12 +78,13 @@ def check_follow(out: Path, options: dict[str, Any]) -> None:
 
 
 def run_follow(data: Path, out: Path, options: dict[str, Any]) -> int:
-    """Follow a night; the exit code is 143 after SIGTERM, else 0."""
+    """Follow a night; the exit code is 143 after SIGTERM, 3 if blocks of frames failed, else 0."""
     from opticam_dask.calibration import CalibrationOptions
     from opticam_dask.catalog.model import AlignmentConfig
     from opticam_dask.follow import Live, Reduction, follow
     from opticam_dask.follow.run import QUIET, require_frames
     from opticam_dask.follow.run import TERMINATED as BY_SIGTERM
+    from opticam_dask.tables.failures import failed_blocks
 
     instrument = instrument_from(options["instrument_name"])
     how = Reduction(
@@ -117,4 +118,9 @@ def run_follow(data: Path, out: Path, options: dict[str, Any]) -> int:
     )
     if report.ended == QUIET:
         require_frames(report)
-    return TERMINATED if report.ended == BY_SIGTERM else 0
+    if report.ended == BY_SIGTERM:
+        return TERMINATED
+    if failed_blocks(out):
+        click.echo(f"error: some frames failed on all tries; {out / 'opticam.log'} tells which", err=True)
+        return PARTLY_DONE
+    return 0

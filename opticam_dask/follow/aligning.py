@@ -14,9 +14,10 @@ from opticam_dask.catalog.build import with_anchors
 from opticam_dask.catalog.clouds import extinction_excess
 from opticam_dask.catalog.fixing import TrackingPlan
 from opticam_dask.catalog.order import ANCHOR_STEP, FrameOrder
-from opticam_dask.catalog.tracking import UNREADABLE, Tracked, track_block
+from opticam_dask.catalog.tracking import FRAME_ROW, UNREADABLE, Tracked, track_block
 from opticam_dask.io.blocks import FrameBlock, split_blocks
 from opticam_dask.lazy.chunks import join_tasks, map_blocks_of_frames
+from opticam_dask.lazy.outcomes import Failure, going_on
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,8 +63,19 @@ def alignable(camera: Camera, rows: pd.DataFrame, run: Run) -> Alignable:
 def track(batches: Sequence[Alignable], run: Run) -> list[Tracked]:
     """Align the frames of several cameras together; one result for each."""
     tasks = [map_blocks_of_frames(track_block, batch.blocks, batch.plan) for batch in batches]
-    results = iter(run(join_tasks(tasks), "aligning new frames"))
-    return [_joined([next(results) for _ in batch.blocks]) for batch in batches]
+    results = iter(run(going_on(join_tasks(tasks), hopeful=True), "aligning new frames"))
+    return [
+        _joined([_or_lost(block, batch.plan, next(results)) for block in batch.blocks]) for batch in batches
+    ]
+
+
+def _or_lost(block: FrameBlock, plan: TrackingPlan, result: Tracked | Failure) -> Tracked:
+    """Frames of a block that failed on all tries count as unreadable: they are tried again later."""
+    if not isinstance(result, Failure):
+        return result
+    rows = np.zeros(len(block), FRAME_ROW)
+    rows["position"], rows["status"] = plan.order.positions(block), UNREADABLE
+    return Tracked(rows, dict.fromkeys(rows["position"].tolist(), result.reason))
 
 
 def _joined(parts: list[Tracked]) -> Tracked:

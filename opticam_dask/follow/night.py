@@ -21,7 +21,7 @@ from opticam_dask.follow.index import (
     unlike,
 )
 from opticam_dask.follow.log import FollowLog, alignment_in, frames_in
-from opticam_dask.follow.photometry import measure, measured
+from opticam_dask.follow.photometry import measure
 from opticam_dask.follow.queues import Queue, sort_in
 from opticam_dask.follow.starting import Starter, UnreadableFramesError
 from opticam_dask.follow.state import follow_folder
@@ -68,16 +68,16 @@ class Night:
         frames = frames_in(table)
         good, alignment = frames[frames["status"] == "accepted"], alignment_in(table)
         self.status.rejected = len(frames) - len(good)
-        tasks = []
+        work = []
         for name in sorted(map(str, good["camera"].unique())):
             rows = good[good["camera"] == name].reset_index(drop=True)
             aligned = alignment[alignment["camera"] == name].reset_index(drop=True)
             first = (rows["batch"] == rows["batch"].iloc[0]).to_numpy()
             rows = rows[FRAMES.names]
             camera = self.starter.restore(name, rows[first], aligned[first])
-            tasks.append(camera.photometry.undone(rows, _typed(aligned), self.say))
+            work.append(camera.photometry.undone(rows, _typed(aligned), self.say))
             self._add(camera, rows, aligned)
-        if measured(tasks, self.run):
+        if measure(work, self.run, self.say):
             self.say("Frames that a stop had left unmeasured are measured.")
         return set(frames["path"])
 
@@ -140,7 +140,7 @@ class Night:
         self.log.append(joined([ordered, bad]), alignment)
         self._add(camera, ordered, alignment)
         self.status.rejected += len(bad)
-        measured([camera.photometry.undone(ordered, alignment, _quiet)], self.run)
+        measure([camera.photometry.undone(ordered, alignment, _quiet)], self.run, self.say)
         self._done(queue, judged)
         return len(ordered)
 
@@ -168,9 +168,11 @@ class Night:
         self._commit(frames, refused, alignments)
         for (batch, _), alignment in zip(ready, alignments, strict=True):
             self._remember(batch.camera, batch.rows, alignment)
-        pairs = [(batch, table) for (batch, _), table in zip(ready, alignments, strict=True)]
-        if pairs:
-            measure(pairs, self.run)
+        work = [
+            batch.camera.photometry.measurable(batch.blocks, table)
+            for (batch, _), table in zip(ready, alignments, strict=True)
+        ]
+        measure(work, self.run, self.say)
         for name, rows in todo.items():
             self._done(self.queues[name], rows)
         return sum(map(len, frames))

@@ -140,6 +140,7 @@ class Follower:
         self.verbose = verbose
         self._line = StatusLine(tree, show=verbose)
         self._night: Night | None = None
+        self._told = ""
         self._views = {
             "tables": Paced(self._tables, _TABLES_S),
             "merge": Paced(self._merge, _MERGE_S),
@@ -240,7 +241,9 @@ class Follower:
         write_csv(self.night.cameras.values(), self.run)
 
     def _tell(self) -> None:
-        self.tree.say(str(self.night.status), verbose=self.verbose and not sys.stderr.isatty())
+        if (text := str(self.night.status)) != self._told:
+            self.tree.say(text, verbose=self.verbose and not sys.stderr.isatty())
+            self._told = text
 
     def _plot(self) -> None:
         if self.live.plot is not None and self.night.cameras:

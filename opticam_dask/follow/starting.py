@@ -123,7 +123,7 @@ class Starter:
 
     def _camera(self, stage: CatalogStage, catalog: CameraCatalog, plan: TrackingPlan, layout: str) -> Camera:
         photometry = CameraPhotometry(stage, {catalog.camera: catalog}, self.photometers)
-        photometry.ready(self.run, self.say)
+        photometry.ready(self.how, self.run, self.say)
         return Camera(catalog.camera, catalog, replace(plan, track=no_track()), photometry, layout)
 
     def _calibration(self, name: str, rows: pd.DataFrame) -> FrameCalibration | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opticam_dask.errors import SettingsChangedError
+from opticam_dask.stages.light_curve_set import LightCurveSet
 from opticam_dask.tables.atomic import forget
 from opticam_dask.tables.digest import made_with, read_settings, record
 
@@ -41,7 +42,7 @@ def prepare(
     SettingsChangedError
         If something else is there, or was followed with other settings, and `overwrite` is false.
     """
-    settings = {FOLLOWED: _WORDS, **how.settings()}
+    settings = _settings(how)
     recorded, labels = tree.cat / "settings.json", [photometer.label for photometer in photometers]
     known = read_settings(recorded)
     if known is not None and FOLLOWED not in known and not overwrite:
@@ -54,20 +55,17 @@ def prepare(
         _clear(tree, labels)
         record(recorded, settings)
     for photometer in photometers:
-        _prepare_set(tree, photometer, settings, overwrite=overwrite)
+        LightCurveSet(tree, photometer).prepare(set_settings(how, photometer), overwrite=overwrite)
     return goes_on
 
 
-def _prepare_set(
-    tree: OutputTree, photometer: BasePhotometer, settings: dict[str, Any], *, overwrite: bool
-) -> None:
-    """Keep the light curves of a photometer if they were made with these settings."""
-    folder = tree.lcs / photometer.label
-    folder.mkdir(parents=True, exist_ok=True)
-    own = {**settings, "photometer": photometer.settings()}
-    if not made_with(folder / "settings.json", own, overwrite=overwrite):
-        forget(folder, first=folder / "settings.json")
-        record(folder / "settings.json", own)
+def _settings(how: Reduction) -> dict[str, Any]:
+    return {FOLLOWED: _WORDS, **how.settings()}
+
+
+def set_settings(how: Reduction, photometer: BasePhotometer) -> dict[str, Any]:
+    """Everything that changes the light curves of a photometer, but for frames that are still to come."""
+    return {**_settings(how), "photometer": photometer.settings()}
 
 
 def _clear(tree: OutputTree, labels: Sequence[str]) -> None:
