@@ -75,6 +75,8 @@ def _objects(objects: pd.DataFrame, sightings: pd.DataFrame, fields: pd.DataFram
 def _magnitudes(seen: pd.DataFrame) -> pd.DataFrame:
     flux = seen["flux"].to_numpy(float)
     positive = seen[flux > 0]
+    if positive.empty:
+        return seen[["object_id"]].iloc[:0].set_index("object_id")
     magnitude = positive.assign(mag=-2.5 * np.log10(positive["flux"].to_numpy(float)))
     table = magnitude.pivot_table(index="object_id", columns="filter", values="mag", aggfunc="median")
     return table.rename(columns=lambda name: f"{MAGNITUDE_PREFIX}{name}").rename_axis(columns=None)

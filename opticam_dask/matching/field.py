@@ -40,7 +40,7 @@ class Star:
         self.xy = self.xy + (xy - self.xy) / self.n
 
     def resolved(self) -> Star:
-        """The star that stands for this one."""
+        """Follow aliases to the star that stands for this one."""
         return self if self.alias is None else self.alias.resolved()
 
 
@@ -97,7 +97,7 @@ class FieldState:
         self.version += 1
 
     def known(self, catalog: NightCatalog) -> list[Prediction | Window]:
-        """What is known of a catalogue's transform beforehand, the most certain first."""
+        """Tell what is known of a catalogue's transform beforehand, the most certain first."""
         priors: list[Prediction | Window] = []
         priors += self._by_sky(catalog)
         priors += self._by_night(catalog)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Sequence
-import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,15 +17,20 @@ from opticam_dask.matching.model import Key, NightCatalog
 from opticam_dask.matching.solve import MATCH_PX, Solution, compose, solve
 from opticam_dask.types import XY, Affine
 
-LEAST_TO_FOUND = 6
+LEAST_ALONE = 10
 """Sources from which a catalogue that matches no field makes one by itself."""
-LEAST_TOGETHER = 4
+LEAST_WITH_CAMERA = 6
+"""Sources from which it does if another camera of the night shows the same stars."""
+LEAST_WITH_NIGHT = 4
 """Sources from which it does if a catalogue of another night shows the same stars."""
 LEAST_WITH_SKY = 3
 """Sources from which it does if its frames have a WCS."""
 _JOIN_LOG_NFA = -8.0
 _JOIN_STARS = 4
 _POOR = 6
+APART_PX = 3.0
+"""A source nearer than this to a star that is not seen beside it is not taken for a new one [pixel]."""
+_SIGMAS, _LEAST_REACH_PX = 4.0, 1.0
 
 
 @dataclass(eq=False)
@@ -144,7 +149,7 @@ class Registrar:
     def _attach(
         self, catalog: NightCatalog, state: FieldState, solution: Solution, stars: list[Star]
     ) -> None:
-        chosen = assign(catalog, solution.affine, stars)
+        chosen = assign(catalog, solution, stars)
         seen = apply(solution.affine, catalog.xy)
         self._done[catalog.key] = Registration(
             catalog,
@@ -168,13 +173,18 @@ class Registrar:
         return None
 
     def _confirmed(self, catalog: NightCatalog, others: Sequence[NightCatalog]) -> bool:
-        if len(catalog.source) < LEAST_TOGETHER:
+        if len(catalog.source) < LEAST_WITH_NIGHT:
             return False
         trial = FieldState.from_catalog(catalog)
-        return any(
-            solve(other.xy, catalog.xy, other.shape, trial.known(other)) is not None
+        witnesses = [
+            other
             for other in others
-            if other.night != catalog.night and len(other.source) >= LEAST_TOGETHER
+            if other is not catalog
+            and len(other.source) >= LEAST_WITH_NIGHT
+            and (other.night != catalog.night or len(catalog.source) >= LEAST_WITH_CAMERA)
+        ]
+        return any(
+            solve(other.xy, catalog.xy, other.shape, trial.known(other)) is not None for other in witnesses
         )
 
     def _found(self, catalog: NightCatalog) -> None:
@@ -214,10 +224,10 @@ class Registrar:
 def may_found(catalog: NightCatalog) -> bool:
     """Whether a catalogue that matches no field may make one by itself."""
     known = int(np.isfinite(catalog.sky).all(axis=1).sum())
-    return len(catalog.source) >= LEAST_TO_FOUND or known >= LEAST_WITH_SKY
+    return len(catalog.source) >= LEAST_ALONE or known >= LEAST_WITH_SKY
 
 
-def assign(catalog: NightCatalog, affine: Affine, stars: Sequence[Star]) -> list[Star | str | None]:
+def assign(catalog: NightCatalog, solution: Solution, stars: Sequence[Star]) -> list[Star | str | None]:
     """Which star each source of a matched catalogue is: one to one.
 
     Returns
@@ -225,14 +235,16 @@ def assign(catalog: NightCatalog, affine: Affine, stars: Sequence[Star]) -> list
     list
         For each source its star; None if it is a new one; or text, why neither can be said.
     """
-    seen, known = apply(affine, catalog.xy), places(list(stars))
-    reach = MATCH_PX * scale_of(affine)
+    seen, known = apply(solution.affine, catalog.xy), places(list(stars))
+    scale = scale_of(solution.affine)
+    reach = float(np.clip(_SIGMAS * solution.residual, _LEAST_REACH_PX * scale, MATCH_PX * scale))
+    reaches = reach, APART_PX * scale
     chosen: list[Star | str | None] = [None] * len(seen)
     first, second = nearest_pairs(seen, known, reach)
     pairs = dict(zip(first.tolist(), second.tolist(), strict=True))
     taken = set(pairs.values())
     for source, place in enumerate(seen):
-        chosen[source] = _choice(place, known, stars, pairs.get(source), taken, reach)
+        chosen[source] = _choice(place, known, stars, pairs.get(source), taken, reaches)
     return chosen
 
 
@@ -242,12 +254,12 @@ def _choice(
     stars: Sequence[Star],
     paired: int | None,
     taken: set[int],
-    reach: float,
+    reaches: tuple[float, float],
 ) -> Star | str | None:
     distance = np.hypot(*(known - place).T)
-    near = [int(k) for k in np.argsort(distance, kind="stable")[:2] if distance[k] <= 2.0 * reach]
+    near = [int(k) for k in np.argsort(distance, kind="stable")[:2] if distance[k] <= reaches[1]]
     if paired is not None:
-        rivals = [k for k in near if k not in taken and distance[k] < distance[paired] + reach / 3.0]
+        rivals = [k for k in near if k not in taken and distance[k] < distance[paired] + reaches[0] / 2.0]
         return f"{_name(stars[rivals[0]])} is as near" if rivals else stars[paired]
     free = [k for k in near if k not in taken]
     # a place between none and a known star: a star of its own only if that star is seen beside it
@@ -299,6 +311,4 @@ def merge(root: FieldState, gone: FieldState, affine: Affine) -> list[Star]:
 
 def _why_pending(catalog: NightCatalog) -> str:
     n = len(catalog.source)
-    if n < LEAST_TO_FOUND:
-        return f"{n} sources match no field, and are too few to make one"
-    return f"{n} sources match no field"
+    return f"{n} sources match no field, and are too few to make one alone"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opticam_dask.kernels.align import nearest_pairs
 from opticam_dask.kernels.asterism import RADIUS_PX, log_false_alarms, vote_pairs, vote_shifts
-from opticam_dask.kernels.transform import apply, inside, invert, scale_of
+from opticam_dask.kernels.transform import TransformType, apply, inside, invert, scale_of
 from opticam_dask.kernels.transform_fit import robust_fit
 from opticam_dask.types import XY, Affine
 
@@ -21,10 +21,15 @@ LEAST_SHARE = 0.25
 """A match needs this part of the sources, or of the objects, that lie where both could be."""
 MATCH_PX = 2.0
 """Sources this near to an object can be that object [pixel of the catalogue]."""
-N_VOTERS = 30
+LEAST_STARS = 2
+LEAST_TO_FIT = 5
+"""Fewer matched sources than this leave rotation and scale as they were foreseen, if they were."""
+N_VOTERS = 24
 N_VOTERS_LIMITED = 60
+_ROUNDS = 10
 
 Indices = NDArray[np.intp]
+_NONE: Indices = np.empty(0, np.intp)
 
 
 @dataclass(frozen=True)
@@ -113,29 +118,38 @@ def solve(
     if min(len(sources), len(objects)) < 2:
         return None
     for number, prior in enumerate(known, start=1):
-        tests = trials * number
-        for affine, tried, used in _coarse(sources, objects, shape, prior):
-            solution = _refined(sources, objects, shape, affine, (used, tried * tests))
+        for guess in _guesses(sources, objects, shape, prior):
+            fitted = _fitted(sources, objects, guess)
+            solution = None if fitted is None else _judged(sources, objects, shape, fitted, trials * number)
             if solution is not None:
                 return solution
     return None
 
 
-def _coarse(
+@dataclass(frozen=True, eq=False)
+class _Guess:
+    """A transform worth a closer look: of how many hypotheses, and how many stars any of them fits."""
+
+    affine: Affine
+    tests: int
+    used: int
+    pairs: tuple[Indices, Indices] = (_NONE, _NONE)
+
+
+def _guesses(
     sources: XY, objects: XY, shape: tuple[int, int], prior: Prediction | Window
-) -> Iterator[tuple[Affine, int, int]]:
-    """Transforms worth a closer look, with the number of hypotheses and of stars these fit exactly."""
+) -> Iterator[_Guess]:
     if isinstance(prior, Prediction):
-        few = sources[:N_VOTERS_LIMITED], objects
-        affine, score, tried = vote_shifts(*few, shape, prior.affine, prior.reach)
-        found = [(score, affine)]
-        used = 1
+        yield _Guess(prior.affine, 1, 0)
+        few = sources[:N_VOTERS_LIMITED]
+        affine, score, tried = vote_shifts(few, objects, shape, prior.affine, prior.reach)
+        found, used = [(score, affine)], 1
     else:
-        most = N_VOTERS_LIMITED if prior.narrow else N_VOTERS
-        few, used, found, tried = (sources[:N_VOTERS], objects[:most]), 2, [], 0
+        found, tried, used = [], 0, 2
         for mirrored in prior.mirrored:
             affine, score, more = vote_pairs(
-                *few,
+                sources[:N_VOTERS],
+                objects[: N_VOTERS_LIMITED if prior.narrow else N_VOTERS],
                 shape,
                 mirrored=mirrored,
                 scale=prior.scale,
@@ -146,44 +160,40 @@ def _coarse(
             tried += more
     for score, affine in sorted(found, key=lambda item: item[0]):
         if score < 0.0:
-            yield affine, tried, used
+            yield _Guess(affine, tried, used)
 
 
-def _refined(
-    sources: XY, objects: XY, shape: tuple[int, int], affine: Affine, search: tuple[int, int]
-) -> Solution | None:
-    used, tests = search
+def _fitted(sources: XY, objects: XY, guess: _Guess) -> _Guess | None:
+    """Fit as much as the guess leaves free, and pair the stars; None if too few agree."""
+    affine = guess.affine
     pairs = _near(sources, objects, affine, RADIUS_PX)
-    for _ in range(10):
-        if len(pairs[0]) <= used:
+    for _ in range(_ROUNDS if guess.used else 0):
+        if len(pairs[0]) <= guess.used:
             return None
-        affine = _fit(sources[pairs[0]], objects[pairs[1]], affine)
+        affine = _fit(sources[pairs[0]], objects[pairs[1]], affine, free=guess.used > 1)
         again = _near(sources, objects, affine, MATCH_PX)
         if np.array_equal(again[0], pairs[0]) and np.array_equal(again[1], pairs[1]):
             break
         pairs = again
-    return _judged(sources, objects, shape, affine, pairs, (used, tests))
+    return replace(guess, affine=affine, pairs=pairs) if len(pairs[0]) >= LEAST_STARS else None
 
 
-def _judged(
-    sources: XY,
-    objects: XY,
-    shape: tuple[int, int],
-    affine: Affine,
-    pairs: tuple[Indices, Indices],
-    search: tuple[int, int],
-) -> Solution | None:
-    used, tests = search
-    i, k = pairs
+def _judged(sources: XY, objects: XY, shape: tuple[int, int], guess: _Guess, trials: int) -> Solution | None:
+    i, k = guess.pairs
+    affine = guess.affine
     here = inside(apply(invert(affine), objects), shape)
-    if len(i) <= used or len(i) < LEAST_SHARE * min(len(sources), int(here.sum())):
+    if len(i) < LEAST_SHARE * min(len(sources), int(here.sum())):
         return None
     distance = np.hypot(*(apply(affine, sources[i]) - objects[k]).T)
     density = max(int(here.sum()), len(i)) / (shape[0] * shape[1])
-    per_test, _ = log_false_alarms(np.sort(distance) / scale_of(affine), len(sources), used, density)
-    log_nfa = per_test + math.log10(max(tests, 1))
+    sorted_px = np.sort(distance) / scale_of(affine)
+    per_test, _ = log_false_alarms(sorted_px, len(sources), guess.used, density)
+    log_nfa = per_test + math.log10(max(guess.tests, 1) * trials)
     if log_nfa > math.log10(MOST_FALSE_ALARMS):
         return None
+    affine = _fit(sources[i], objects[k], affine, free=guess.used > 1 or len(i) >= LEAST_TO_FIT)
+    i, k = _near(sources, objects, affine, MATCH_PX)
+    distance = np.hypot(*(apply(affine, sources[i]) - objects[k]).T)
     return Solution(affine, i, k, float(np.sqrt(np.mean(distance**2))), log_nfa)
 
 
@@ -191,9 +201,9 @@ def _near(sources: XY, objects: XY, affine: Affine, radius_px: float) -> tuple[I
     return nearest_pairs(apply(affine, sources), objects, radius_px * scale_of(affine))
 
 
-def _fit(sources: XY, objects: XY, start: Affine) -> Affine:
+def _fit(sources: XY, objects: XY, start: Affine, *, free: bool) -> Affine:
     """Fit the pairs; a mirrored catalogue is mirrored back first, since similarities do not mirror."""
-    kind = "affine" if len(sources) > 2 else "translation"
+    kind: TransformType = "affine" if free and len(sources) > 2 else "translation"
     back = np.array([1.0, -1.0 if np.linalg.det(start[:, :2]) < 0 else 1.0])
     turned = np.column_stack([start[:, :2] * back, start[:, 2]])
     affine, _, _ = robust_fit(sources * back, objects, np.ones(len(sources)), turned, kind)
@@ -203,9 +213,3 @@ def _fit(sources: XY, objects: XY, start: Affine) -> Affine:
 def compose(outer: Affine, inner: Affine) -> Affine:
     """Transform that applies ``inner``, then ``outer``."""
     return np.column_stack([outer[:, :2] @ inner[:, :2], outer[:, :2] @ inner[:, 2] + outer[:, 2]])
-
-
-def best(solutions: Iterable[Solution | None]) -> Solution | None:
-    """Solution least likely to be chance; the first of equals."""
-    found = [solution for solution in solutions if solution is not None]
-    return min(found, key=lambda solution: solution.log_nfa, default=None)
