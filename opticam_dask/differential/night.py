@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
@@ -160,7 +161,11 @@ def judge_night(task: NightTask, out: str) -> NightStars:
     kept = read_settings(path)
     if kept is not None and kept.get("digest") == wanted:
         return NightStars(**{**kept, "stars": tuple(StarSummary(**star) for star in kept["stars"])})
-    found = _judge(task, wanted)
+    try:
+        found = _judge(task, wanted)
+    except (OSError, pa.ArrowException) as error:
+        nothing = NightStars(task.folder.night, task.folder.camera, wanted)
+        return _failed(nothing, f"light curves cannot be read: {error}")
     write_text(path, json.dumps(asdict(found), indent=1) + "\n")
     return found
 

@@ -17,13 +17,12 @@ from opticam_dask.differential.choose import at_frames
 from opticam_dask.differential.night import StarSummary
 from opticam_dask.differential.rows import NEEDED, NightFolder, StarFrames, star_frames
 from opticam_dask.differential.solve import Ensemble, Stars
-from opticam_dask.schema import FLAG_MEANINGS, NULL_FLUX_FLAGS, RELATIVE, Flag
+from opticam_dask.schema import FLAG_MEANINGS, NULL_FLUX_FLAGS, Flag
 from opticam_dask.tables.atomic import replacing
 from opticam_dask.tables.digest import digest
-from opticam_dask.tables.parts import PARTITIONS, camera_folder
+from opticam_dask.tables.parts import camera_folder
+from opticam_dask.tables.relative import PART, STORED
 
-STORED = pa.schema([field for field in RELATIVE if field.name not in PARTITIONS])
-PART = "part-0.parquet"
 _SLAB = 2**17  # frames in memory at once
 _OF_TARGET = ("filter", "BMJD", "MJD", "airmass", "fwhm", "x", "y", "bkg")
 _DIGEST = b"digest"
@@ -97,12 +96,15 @@ class Written:
         Which.
     rows, measured : int
         Rows, and how many of them have a relative flux.
+    reason : str
+        Why there are none, if its light curves cannot be read.
     """
 
     night: str
     camera: str
     rows: int
     measured: int
+    reason: str = ""
 
 
 def write_night(plan: NightPlan, root: str) -> Written:
@@ -120,18 +122,35 @@ def write_night(plan: NightPlan, root: str) -> Written:
     wanted = plan.digest()
     if (done := _written(path, wanted)) is not None:
         return Written(night, camera, *done)
+    try:
+        return Written(night, camera, *_write(plan, path, Path(root).parent, wanted))
+    except (OSError, pa.ArrowException) as error:
+        path.unlink(missing_ok=True)
+        return Written(night, camera, 0, 0, f"light curves cannot be read: {error}")
+
+
+def _write(plan: NightPlan, path: Path, staging: Path, wanted: str) -> tuple[int, int]:
+    """Write the file and tell its rows, and how many have a relative flux."""
     metadata = dict(plan.provenance) | {_DIGEST.decode(): wanted}
     rows = measured = 0
+    schema = _schema(plan.folder)
     with (
-        replacing(path, staging=Path(root).parent) as temporary,
-        pq.ParquetWriter(temporary, STORED, compression="zstd", write_page_checksum=True) as writer,
+        replacing(path, staging=staging) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd", write_page_checksum=True) as writer,
     ):
         for table in _slabs(plan):
-            writer.write_table(table)
+            writer.write_table(table.cast(schema))
             rows += table.num_rows
             measured += int(np.isfinite(table.column("rel_flux").to_numpy()).sum())
         writer.add_key_value_metadata(metadata | {"rows": str(rows), "measured": str(measured)})
-    return Written(night, camera, rows, measured)
+    return rows, measured
+
+
+def _schema(folder: NightFolder) -> pa.Schema:
+    """Columns of the file; the sky's unit is that of the light curves, which may be in electrons."""
+    own = folder.dataset().schema.field("bkg").metadata or STORED.field("bkg").metadata
+    at = STORED.get_field_index("bkg")
+    return STORED.set(at, STORED.field("bkg").with_metadata(own))
 
 
 def _written(path: Path, wanted: str) -> tuple[int, int] | None:

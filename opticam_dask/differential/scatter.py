@@ -14,7 +14,7 @@ _BINS = 24
 _LEAST_BINS, _LEAST_PER_BIN = 6, 8
 _LEAST_FRAMES = 10
 _CLIP = 8.0  # sigma: a flare counts, a cosmic ray no more than a flare
-_SCALES = np.exp(np.linspace(np.log(0.5), np.log(5.0), 47))  # of the variances that errors give
+_SCALES = np.exp(np.linspace(np.log(0.3), np.log(25.0), 89))  # of the variances that errors give
 _FLOORS = np.concatenate([[0.0], np.exp(np.linspace(np.log(1e-5), np.log(0.2), 60))])
 _TOLERANCE = 0.1  # of a variance: how well the two terms are hoped to describe stars that are constant
 _INDIFFERENT = 5.0  # sigma from which a star no longer bends the law it departs from
@@ -69,12 +69,13 @@ def scatter_of(
 
     Notes
     -----
-    What is usual: ``scale * expected**2 + floor**2``, one scale for errors that are too small or too large
-    and one floor for what limits bright stars, both by the least sum of departures of all stars, in which a
+    What is usual: ``scale * error**2 + others**2 + floor**2``, one scale for errors that are too small or
+    too large, and one floor for what limits bright stars, both by the least sum of departures of all stars, in which a
     star far off counts as one far off, however far. A drift is compared with the star's own noise, as its
     consecutive differences show it, and with a floor of the same kind.
     """
-    difference, variance = leave_one_out(flux, error, stars, ensemble)
+    difference, own, others = leave_one_out(flux, error, stars, ensemble)
+    variance = own + others
     good = np.isfinite(difference) & np.isfinite(variance)
     weight = np.where(good, 1.0 / np.where(good, variance, 1.0), 0.0)
     squared = np.minimum(np.where(good, difference, 0.0) ** 2, _CLIP**2 * np.where(good, variance, 0.0))
@@ -84,11 +85,12 @@ def scatter_of(
     total = np.where(enough, weight.sum(axis=1), np.nan)
     # each measurement's share of its star's variance is weighed by what it is worth
     observed = (weight * squared).sum(axis=1) / total
+    by_own = (weight * np.where(good, own, 0.0)).sum(axis=1) / total
     expected = n / total
     effective = total**2 / np.where(enough, (weight**2).sum(axis=1), np.nan)
-    typical = _law(observed, expected, effective, usual)
+    typical = _law(observed, by_own, expected - by_own, effective, usual)
     drift, noise, bins = _drifts(difference, weight)
-    slow_typical = _law(drift, noise, bins, usual & np.isfinite(drift), scales=np.ones(1))
+    slow_typical = _law(drift, noise, np.zeros_like(noise), bins, usual & np.isfinite(drift), np.ones(1))
     return Scatter(
         rms=np.sqrt(observed),
         expected=np.sqrt(expected),
@@ -105,19 +107,22 @@ def _sigmas(observed: Array, usual: Array, n: Array) -> Array:
 
 
 def _law(
-    observed: Array, expected: Array, n: Array, use: NDArray[np.bool_], scales: Array = _SCALES
+    observed: Array, own: Array, others: Array, n: Array, use: NDArray[np.bool_], scales: Array = _SCALES
 ) -> Array:
     """Variance usual for each star: a multiple of the expected one and a floor, by a search of both."""
-    use = use & np.isfinite(observed) & (observed > 0) & (expected > 0)
+    use = use & np.isfinite(observed) & (observed > 0) & (own > 0)
     if use.sum() < 3:
-        return expected
-    model = scales[:, None, None] * expected[use] + (_FLOORS**2)[None, :, None]
+        return own + others
+    # errors that are too small have made the others' scatters larger already; too large ones cannot
+    of_others = np.minimum(scales, 1.0)
+    model = scales[:, None] * own[use] + of_others[:, None] * others[use]
+    model = model[:, None, :] + (_FLOORS**2)[None, :, None]
     error = np.sqrt(2.0 / np.maximum(n[use] - 1.0, 1.0) + _TOLERANCE**2)
     loss = np.minimum(np.abs(np.log(observed[use] / model)) / error, _INDIFFERENT).sum(axis=2)
     # where the stars do not tell, errors are right and nothing limits
     loss += np.abs(np.log(scales))[:, None] + (_FLOORS / 0.02)[None, :]
     scale, floor = np.unravel_index(int(np.argmin(loss)), loss.shape)
-    return np.asarray(scales[scale] * expected + _FLOORS[floor] ** 2)
+    return np.asarray(scales[scale] * own + of_others[scale] * others + _FLOORS[floor] ** 2)
 
 
 def _drifts(difference: Array, weight: Array) -> tuple[Array, Array, Array]:

@@ -172,7 +172,7 @@ def _mean(weight: Array, ratio: Array) -> Array:
         return np.asarray((weight * ratio).sum(axis=0) / weight.sum(axis=0))
 
 
-def leave_one_out(flux: Array, error: Array, stars: Stars, ensemble: Ensemble) -> tuple[Array, Array]:
+def leave_one_out(flux: Array, error: Array, stars: Stars, ensemble: Ensemble) -> tuple[Array, Array, Array]:
     """Each star against all others.
 
     Parameters
@@ -187,8 +187,8 @@ def leave_one_out(flux: Array, error: Array, stars: Stars, ensemble: Ensemble) -
     difference : ndarray, shape (n_star, n_frame)
         ``flux / (mean * transparency) - 1`` with the transparency by all other stars; NaN where the star
         or all others are missing.
-    variance : ndarray, shape (n_star, n_frame)
-        What is expected of its square: errors of the star, and errors and scatters of the others.
+    own, others : ndarray, shape (n_star, n_frame)
+        What is expected of its square: by the error of the star, and by errors and scatters of the others.
     """
     share, value = ensemble.share, ensemble.transparency
     rest = 1.0 - share
@@ -198,7 +198,7 @@ def leave_one_out(flux: Array, error: Array, stars: Stars, ensemble: Ensemble) -
         others = np.where(others > 0, others, np.nan)
         mine = share**2 * np.nan_to_num(own + _scatter(stars, value))
         theirs = (ensemble.variance - mine) / rest**2
-        return ratio / others - 1.0, (own + theirs) / others**2
+        return ratio / others - 1.0, own / others**2, theirs / others**2
 
 
 def solve(flux: Array, error: Array, clear: NDArray[np.bool_] | None = None) -> Solution:
@@ -261,7 +261,8 @@ def _row_medians(values: Array) -> Array:
 
 def _next(flux: Array, error: Array, stars: Stars, ensemble: Ensemble, chosen: NDArray[np.bool_]) -> Stars:
     value = ensemble.transparency
-    difference, known = leave_one_out(flux, error, stars, ensemble)
+    difference, own, others = leave_one_out(flux, error, stars, ensemble)
+    known = own + others
     whole = known + stars.excess[:, None] ** 2
     wild = difference**2 > _WILD**2 * whole
     good = np.isfinite(flux) & np.isfinite(value) & ~wild
