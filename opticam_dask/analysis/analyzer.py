@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from opticam_dask.analysis.binning import BinMethod, rebin
 from opticam_dask.analysis.correlation import CrossCorrelation, Method, cross_correlation
-from opticam_dask.analysis.detrend import Detrended, detrend
-from opticam_dask.analysis.figures import Figures
+from opticam_dask.analysis.curve_set import CurveSet
 from opticam_dask.analysis.folding import phase_bin, phases
-from opticam_dask.analysis.light_curve import FloatArray, LightCurve, joined
-from opticam_dask.analysis.outliers import find_outliers
+from opticam_dask.analysis.light_curve import FloatArray, LightCurve
+from opticam_dask.analysis.pairs import stingray_correlation
 from opticam_dask.analysis.periodogram import Norm, Periodogram, lomb_scargle, lomb_scargle_multiband
 from opticam_dask.analysis.power import averaged_cross_spectrum, averaged_power_spectrum, power_spectra
-from opticam_dask.analysis.sources import as_light_curve
 from opticam_dask.analysis.transits import Transit, box_least_squares
 from opticam_dask.analysis.units import to_seconds
 from opticam_dask.errors import InputError
@@ -26,7 +22,7 @@ if TYPE_CHECKING:
     from opticam_dask.plotting.spectra import Scale
 
 
-class Analyzer:
+class Analyzer(CurveSet):
     """Timing analysis of one source in several cameras.
 
     Parameters
@@ -54,86 +50,6 @@ class Analyzer:
     t_ref : float [d]
         First time of all; phases count from it unless told otherwise.
     """
-
-    def __init__(
-        self,
-        out_directory: str | Path,
-        light_curves: Mapping[str, Any] | None = None,
-        prefix: str | None = None,
-        phot_label: str | None = None,
-        show_plots: bool = True,
-        *,
-        normalise: bool = True,
-    ) -> None:
-        curves = {name: as_light_curve(value, name) for name, value in sorted((light_curves or {}).items())}
-        if len({curve.time_column for curve in curves.values()}) > 1:
-            raise InputError(
-                "some light curves are in BMJD (TDB), others in MJD (UTC); they do not go together"
-            )
-        self.light_curves = {k: c.normalised() if normalise else c for k, c in curves.items()}
-        self.out_directory = Path(out_directory)
-        self.prefix, self.phot_label, self.show_plots = prefix, phot_label, show_plots
-        self.normalise = normalise
-
-    @property
-    def t_ref(self) -> float:
-        """First time of all light curves [d].
-
-        Raises
-        ------
-        InputError
-            If there are no light curves.
-        """
-        return min(float(curve.time[0]) for curve in self._curves().values())
-
-    def join(self, analyzer: Analyzer) -> Analyzer:
-        """Return an Analyzer with the light curves of both; those of the same camera are merged in time.
-
-        Raises
-        ------
-        InputError
-            If the other has none, or units or time systems differ.
-        """
-        merged = dict(self.light_curves)
-        for name, curve in analyzer._curves().items():
-            merged[name] = joined(merged[name], curve) if name in merged else curve
-        return self._with(merged)
-
-    def normalised(self) -> Analyzer:
-        """Return an Analyzer with every light curve divided by its mean."""
-        return self._each(LightCurve.normalised)
-
-    def rebin(self, dt: Any, method: BinMethod = "mean", **options: Any) -> Analyzer:
-        """Return an Analyzer with rebinned light curves, see `opticam_dask.analysis.rebin`."""
-        return self._each(lambda curve: rebin(curve, dt, method, **options))
-
-    def rebin_light_curves(self, dt: Any, method: BinMethod = "mean") -> None:
-        """Rebin the light curves in place, see `rebin`.
-
-        Parameters
-        ----------
-        dt : Quantity or float [s]
-            Width of a bin.
-        method : {'mean', 'weighted', 'sum'}
-            What to put in a bin.
-        """
-        self.light_curves = self.rebin(dt, method).light_curves
-
-    def without_outliers(self, **options: Any) -> Analyzer:
-        """Return an Analyzer without outliers, see `opticam_dask.analysis.find_outliers`."""
-        return self._each(lambda curve: curve.select(~find_outliers(curve, **options)))
-
-    def detrend(self, on: Sequence[str] = ("airmass",), **options: Any) -> dict[str, Detrended]:
-        """Find the trend of each light curve, see `opticam_dask.analysis.detrend`."""
-        return {name: detrend(curve, on, **options) for name, curve in self._curves().items()}
-
-    def detrended(self, on: Sequence[str] = ("airmass",), **options: Any) -> Analyzer:
-        """Return an Analyzer with light curves whose trends are taken out, see `detrend`."""
-        return self._with({name: found.curve for name, found in self.detrend(on, **options).items()})
-
-    def plot_light_curves(self, title: str | None = None) -> Any:
-        """Draw the light curves, a panel a camera, and return the Figure."""
-        return self._figures().light_curves(self._curves(), title or "")
 
     def phase_fold_light_curves(self, period: Any, t0: float | None = None) -> dict[str, FloatArray]:
         """Phase of each sample, from 0 to 1.
@@ -336,8 +252,6 @@ class Analyzer:
         InputError
             If cameras sample unevenly, with gaps, or at different times.
         """
-        from opticam_dask.analysis.pairs import stingray_correlation
-
         found = self._pairs(lambda a, b: stingray_correlation(a, b, mode, norm, match=force_match))
         if self.show_plots and found:
             self._figures().correlations(found)
@@ -347,11 +261,6 @@ class Analyzer:
         """Transits in each camera, see `opticam_dask.analysis.box_least_squares`."""
         return {name: box_least_squares(curve, **options) for name, curve in self._curves().items()}
 
-    def _curves(self) -> dict[str, LightCurve]:
-        if not self.light_curves:
-            raise InputError("the Analyzer has no light curves; give some, or join() one that has")
-        return self.light_curves
-
     def _pairs(self, function: Callable[[LightCurve, LightCurve], Any]) -> dict[str, Any]:
         names = list(self._curves())
         return {
@@ -359,16 +268,3 @@ class Analyzer:
             for i, a in enumerate(names)
             for b in names[i + 1 :]
         }
-
-    def _each(self, function: Callable[[LightCurve], LightCurve]) -> Analyzer:
-        return self._with({name: function(curve) for name, curve in self._curves().items()})
-
-    def _with(self, curves: dict[str, LightCurve]) -> Analyzer:
-        names = (self.out_directory, curves, self.prefix, self.phot_label, self.show_plots)
-        return Analyzer(*names, normalise=False)
-
-    def _unit(self) -> str:
-        return next(iter(self.light_curves.values())).unit
-
-    def _figures(self) -> Figures:
-        return Figures(self.out_directory / "plots", self.prefix, self.phot_label, self.show_plots)

@@ -96,11 +96,11 @@ def detrend(
     if space not in get_args(Space):
         raise InputError(f"space must be one of {', '.join(get_args(Space))}, not {space!r}")
     terms = _terms(curve, on, degree)
-    known = np.all([np.isfinite(term.values) for term in terms], axis=0)
+    known = np.all([np.isfinite(term.samples) for term in terms], axis=0)
     if space == "magnitude":
         known &= curve.flux > 0
     good = curve.select(known)
-    terms = [replace(term, values=term.values[known]) for term in terms]
+    terms = [replace(term, samples=term.samples[known]) for term in terms]
     centred, scales = _standardised(good, terms)
     design = np.column_stack([np.ones(len(good)), centred, *_waves(good, protect)])
     values, errors = _observable(good, space)
@@ -123,7 +123,7 @@ def detrend(
 @dataclass(frozen=True)
 class _Term:
     name: str
-    values: FloatArray
+    samples: FloatArray
     centre: float
 
 
@@ -147,8 +147,10 @@ def _terms(curve: LightCurve, on: Sequence[str], degree: int) -> list[_Term]:
         values = curve.time - curve.epoch if name == TIME else curve.columns[name]
         finite = values[np.isfinite(values)]
         centre = float(np.median(finite)) if len(finite) else 0.0
-        for k in range(1, degree + 1):
-            terms.append(_Term(name if k == 1 else f"{name}^{k}", (values - centre) ** k, centre))
+        terms += [
+            _Term(name if k == 1 else f"{name}^{k}", (values - centre) ** k, centre)
+            for k in range(1, degree + 1)
+        ]
     return terms
 
 
@@ -156,10 +158,10 @@ def _standardised(curve: LightCurve, terms: list[_Term]) -> tuple[FloatArray, Fl
     """Regressors of zero median and unit scatter, and their scatters."""
     if len(curve) < len(terms) + 2:
         raise InputError(f"{curve}: {len(curve)} samples with all regressors known are too few")
-    matrix = np.column_stack([term.values for term in terms])
+    matrix = np.column_stack([term.samples for term in terms])
     scales = matrix.std(axis=0)
     for term, scale in zip(terms, scales, strict=True):
-        if not scale > 1e-12 * max(abs(term.centre), float(np.abs(term.values).max())):
+        if not scale > 1e-12 * max(abs(term.centre), float(np.abs(term.samples).max())):
             raise InputError(f"{curve}: {term.name} does not vary; leave it out of the columns to detrend on")
     return (matrix - np.median(matrix, axis=0)) / scales, scales
 

@@ -29,7 +29,7 @@ class Transit:
     transit_time : float [d]
         Middle of the first transit, in the system of the light curve's times.
     transit_time_err : float [d]
-        Its 1-sigma error, that of a box in white noise.
+        Its 1-sigma error if ingress and egress are sharp; `fit_trapezoid` knows them.
     depth, depth_err : float
         Relative to the flux outside; the 1-sigma error is from those of the fluxes, times the square root of
         the reduced chi-square about the box where that is above 1. Noise that is correlated in time makes the
@@ -160,10 +160,8 @@ def _periods(
     return np.asarray(periods, dtype=np.float64)
 
 
-def _transit(model: Any, curve: LightCurve, result: Any, best: int) -> Transit:
-    period, duration, since = (
-        float(getattr(result, k)[best]) for k in ("period", "duration", "transit_time")
-    )
+def _transit(model: Any, curve: LightCurve, result: Any, box_of: Any) -> Transit:
+    period, duration, since = (float(box_of[k][0]) for k in ("period", "duration", "transit_time"))
     seconds = curve.seconds - curve.seconds[0]
     box = model.model(seconds, period, duration, since)
     chi2 = float((((curve.flux - box) / curve.flux_err) ** 2).sum()) / (len(curve) - 5)

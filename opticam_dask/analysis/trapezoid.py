@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from opticam_dask.analysis.gti import cadence
 from opticam_dask.analysis.light_curve import FloatArray, LightCurve
 from opticam_dask.analysis.transits import Transit
 from opticam_dask.analysis.units import SECONDS_PER_DAY
@@ -25,7 +26,7 @@ class Trapezoid:
     duration, duration_err : float [s]
         From the middle of ingress to the middle of egress.
     ingress, ingress_err : float [s]
-        Length of ingress, and of egress.
+        Length of ingress, and of egress; not below a step of the light curve.
     reduced_chi2 : float
         Chi-square per degree of freedom. Errors are 1 sigma, times its square root where it is above 1.
     """
@@ -65,18 +66,20 @@ def fit_trapezoid(curve: LightCurve, transit: Transit) -> Trapezoid:
     level = float(np.median(curve.flux))
     flux, error = curve.flux / level, curve.flux_err / level
     width = transit.duration
+    # nothing tells how much shorter than a step the ingress is
+    shortest = min(cadence(curve) / width, 0.1)
     start = np.array([1.0, transit.depth, 0.0, 1.0, 0.2])
     found = least_squares(
         lambda p: (shape(since, p, width) - flux) / error,
         start,
-        bounds=([0.5, 0.0, -0.5, 0.3, 1e-3], [1.5, 1.0, 0.5, 1.7, 1.0]),
+        bounds=([0.5, 0.0, -0.5, 0.3, shortest], [1.5, 1.0, 0.5, 1.7, 1.0]),
         x_scale=[1e-3, 1e-3, 1e-2, 1e-2, 1e-1],
     )
     free = len(flux) - len(start)
-    if not found.success or free < 1 or np.linalg.matrix_rank(found.jac) < len(start):
+    if not found.success or free < 1:
         raise InputError(f"{curve}: a trapezoid cannot be fitted to the transit; take the box")
     chi2 = 2.0 * float(found.cost) / free
-    errors = np.sqrt(np.diag(np.linalg.inv(found.jac.T @ found.jac)) * max(1.0, chi2))
+    errors = np.sqrt(np.diag(np.linalg.pinv(found.jac.T @ found.jac)) * max(1.0, chi2))
     _, depth, offset, duration, ingress = (float(value) for value in found.x)
     _, depth_err, offset_err, duration_err, ingress_err = (float(value) for value in errors)
     return Trapezoid(

@@ -28,7 +28,6 @@ def plot_folded(
     ax: Axes,
     *,
     unit: str = "",
-    label: str = "",
     colour: str = "#0072B2",
 ) -> Axes:
     """Draw fluxes against phase, over two cycles.
@@ -39,8 +38,8 @@ def plot_folded(
         Phases from 0 to 1, fluxes and errors. Of more than 5 000 samples the density is drawn.
     ax : Axes
         Where to draw.
-    unit, label, colour : str
-        Unit of the flux (empty for relative flux), name, and colour.
+    unit, colour : str
+        Unit of the flux (empty for relative flux), and colour.
 
     Returns
     -------
@@ -53,7 +52,7 @@ def plot_folded(
     else:
         error = np.tile(flux_err, 2)
         ax.errorbar(twice, value, error, fmt=".", ms=3, color=colour, ecolor="0.7", elinewidth=0.7)
-    return _dressed(ax, unit, label)
+    return _dressed(ax, unit)
 
 
 def plot_profile(
@@ -81,7 +80,7 @@ def plot_profile(
     flux, error = np.tile(profile["flux"], 2), np.tile(profile["flux_err"], 2)
     ax.step(twice, flux, where="mid", color=colour, lw=1.2, label=label or None)
     ax.errorbar(twice, flux, error, fmt="none", ecolor=colour, elinewidth=0.9)
-    return _dressed(ax, unit, label)
+    return _dressed(ax, unit)
 
 
 def folded_figure(points: Mapping[str, Points], period: float, unit: str = "") -> Figure:
@@ -98,7 +97,8 @@ def folded_figure(points: Mapping[str, Points], period: float, unit: str = "") -
     """
     figure, axes = _panels(len(points), period, sharey=False)
     for number, (ax, (name, values)) in enumerate(zip(axes, points.items(), strict=True)):
-        plot_folded(*values, ax, unit=unit, label=name, colour=band_colour(name, number))
+        plot_folded(*values, ax, unit=unit, colour=band_colour(name, number))
+        _name(ax, name)
         ax.label_outer()
     return figure
 
@@ -135,7 +135,7 @@ def profile_figure(
             _name(ax, name)
             ax.label_outer()
     if not subplot:
-        axes[0].legend(loc="upper right", frameon=False)
+        axes[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, frameon=False)
     return figure
 
 
@@ -164,10 +164,10 @@ def _panels(n: int, period: float, *, sharey: bool) -> tuple[Figure, list[Axes]]
 
 
 def _name(ax: Axes, name: str) -> None:
-    ax.text(0.98, 0.92, name, transform=ax.transAxes, ha="right", va="top")
+    ax.set_title(name, loc="right", fontsize="small", pad=2)
 
 
-def _dressed(ax: Axes, unit: str, label: str) -> Axes:
+def _dressed(ax: Axes, unit: str) -> Axes:
     ax.set_ylabel(f"flux [{unit}]" if unit else "relative flux")
     ax.set_xlim(0, 2)
     return ax

@@ -59,7 +59,7 @@ def plot_light_curve(
         seconds,
         good["flux"],
         None if many else good["flux_err"],
-        fmt=",k" if many else ".",
+        fmt="," if many else ".",
         color=colour,
         elinewidth=0.8,
         label=label or None,

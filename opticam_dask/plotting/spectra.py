@@ -43,7 +43,7 @@ def plot_spectrum(
     ax : Axes
         Where to draw.
     power_err : ndarray, shape (m,), optional
-        1-sigma errors, drawn for up to 500 values.
+        1-sigma errors; of up to 500 values those below the power are drawn.
     scale : {'linear', 'log', 'loglog'}
         ``log`` for the frequency, ``loglog`` for both axes.
     unit, label, colour : str
@@ -58,7 +58,8 @@ def plot_spectrum(
     style = "steps-mid" if len(x) < 500 else "default"
     ax.plot(x, y, color=colour, lw=1, label=label or None, drawstyle=style)
     if power_err is not None and len(power) <= 500:
-        ax.errorbar(freq, power, power_err, fmt="none", ecolor=colour, elinewidth=0.6, alpha=0.6)
+        clear = power_err < power  # others reach below any logarithmic axis, and say nothing
+        ax.errorbar(freq[clear], power[clear], power_err[clear], fmt="none", ecolor=colour, elinewidth=0.8)
     ax.set_xscale("linear" if scale == "linear" else "log")
     ax.set_yscale("log" if scale == "loglog" else "linear")
     ax.set_ylabel(f"power [{unit}]" if unit else "power")
