@@ -70,9 +70,9 @@ def scatter_of(
     Notes
     -----
     What is usual: ``scale * error**2 + others**2 + floor**2``, one scale for errors that are too small or
-    too large, and one floor for what limits bright stars, both by the least sum of departures of all stars, in which a
-    star far off counts as one far off, however far. A drift is compared with the star's own noise, as its
-    consecutive differences show it, and with a floor of the same kind.
+    too large, and one floor for what limits bright stars, both by the least sum of departures of all stars,
+    in which a star far off counts as one far off, however far. A drift is compared with the star's own
+    noise, as its consecutive differences show it, and with a floor of the same kind.
     """
     difference, own, others = leave_one_out(flux, error, stars, ensemble)
     variance = own + others
