@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import math
 import shutil
+import signal
 from contextlib import ExitStack, closing
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 import dask.config
 from dask.utils import parse_bytes
@@ -66,7 +68,10 @@ def start(stack: ExitStack, spec: ClusterSpec) -> Client:
 
 def _package(name: str) -> ModuleType:
     try:
-        return importlib.import_module("dask_jobqueue")
+        # As it is imported, dask-jobqueue 0.9 has Ctrl-C end the process with exit code 0, and fails outside
+        # the main thread, where none may say so.
+        with patch.object(signal, "signal"):
+            return importlib.import_module("dask_jobqueue")
     except ImportError as error:
         raise ClusterError(
             f"cluster {name!r} needs dask-jobqueue: pip install 'opticam-dask[hpc]'"

@@ -50,8 +50,8 @@ def dashboard(client: Client) -> None:
     """
     if not client.run_on_scheduler(_serves_dashboard):
         raise ClusterError(
-            f"the scheduler at {client.scheduler_info()['address']} serves no dashboard; start it with bokeh, and "
-            "without --no-dashboard"
+            f"the scheduler at {client.scheduler_info()['address']} serves no dashboard; "
+            "start it with bokeh, and without --no-dashboard"
         )
     announce(f"dashboard: {client.dashboard_link}")
 
