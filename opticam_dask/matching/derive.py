@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -69,7 +70,8 @@ def _objects(objects: pd.DataFrame, sightings: pd.DataFrame, fields: pd.DataFram
     out["first_night"] = groups["night"].min().reindex(out.index, fill_value="")
     out["last_night"] = groups["night"].max().reindex(out.index, fill_value="")
     out = _with_sky(out.reset_index(), fields)
-    return out[OBJECTS.names].join(_magnitudes(seen), on="object_id")
+    table: pd.DataFrame = out[OBJECTS.names].join(_magnitudes(seen), on="object_id")
+    return table
 
 
 def _magnitudes(seen: pd.DataFrame) -> pd.DataFrame:
@@ -85,11 +87,13 @@ def _magnitudes(seen: pd.DataFrame) -> pd.DataFrame:
 def _with_sky(objects: pd.DataFrame, fields: pd.DataFrame) -> pd.DataFrame:
     """Objects with sky coordinates, by the plane of their field."""
     objects["ra"], objects["dec"] = np.nan, np.nan
-    for row in fields[fields["s11"].notna()].itertuples(index=False):
-        own = objects["field_id"] == row.field_id
+    known: Iterator[Any] = fields[fields["s11"].notna()].itertuples(index=False)
+    for row in known:
+        own = (objects["field_id"] == row.field_id).to_numpy()
         affine = np.array([getattr(row, name) for name in SKY_NAMES], float).reshape(2, 3)
         plane = objects.loc[own, ["x", "y"]].to_numpy(float) @ affine[:, :2].T + affine[:, 2]
-        objects.loc[own, ["ra", "dec"]] = from_plane(plane, (row.ra, row.dec))
+        sky = from_plane(plane, (float(row.ra), float(row.dec)))
+        objects.loc[own, "ra"], objects.loc[own, "dec"] = sky[:, 0], sky[:, 1]
     return objects
 
 
@@ -107,4 +111,5 @@ def _counted(fields: pd.DataFrame, catalogs: pd.DataFrame, objects: pd.DataFrame
     counts = {"n_nights": groups["night"].nunique(), "n_catalogs": groups.size(), "n_objects": count}
     for name, values in counts.items():
         fields[name] = names.map(values).fillna(0).astype(np.int32)
-    return fields[FIELDS.names]
+    table: pd.DataFrame = fields[FIELDS.names]
+    return table

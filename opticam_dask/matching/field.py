@@ -102,8 +102,7 @@ class FieldState:
         priors += self._by_sky(catalog)
         priors += self._by_night(catalog)
         priors += self._by_arm(catalog)
-        priors.append(Window(self._scales(catalog)))
-        return priors
+        return priors + self._by_scale(catalog)
 
     def _by_sky(self, catalog: NightCatalog) -> list[Prediction]:
         own = plane_of(catalog.xy, catalog.sky, None if self.plane is None else self.plane.centre)
@@ -141,12 +140,14 @@ class FieldState:
         turn = math.atan2(a.imag, a.real)
         return [Window(near, (mirrored,), turn, _TURN_TOLERANCE), Window(near, (mirrored,))]
 
-    def _scales(self, catalog: NightCatalog) -> tuple[float, float]:
-        ratio = catalog.pixel_scale / self.pixel_scale
-        if math.isfinite(ratio) and ratio > 0:
-            return ratio * (1.0 - _SCALE_TOLERANCE), ratio * (1.0 + _SCALE_TOLERANCE)
-        ratio = ratio_of(catalog.binning, self.binning)
-        return ratio / _FREE_SCALE, ratio * _FREE_SCALE
+    def _by_scale(self, catalog: NightCatalog) -> list[Window]:
+        """From the scales, if they are known, or else (or if they are wrong) from the binning."""
+        known = catalog.pixel_scale / self.pixel_scale
+        binned = ratio_of(catalog.binning, self.binning)
+        free = Window((binned / _FREE_SCALE, binned * _FREE_SCALE))
+        if not (math.isfinite(known) and known > 0):
+            return [free]
+        return [Window((known * (1.0 - _SCALE_TOLERANCE), known * (1.0 + _SCALE_TOLERANCE))), free]
 
 
 def ratio_of(binning: float, other: float) -> float:

@@ -192,8 +192,8 @@ def _same(one: NightCatalog, other: NightCatalog) -> bool:
     order, turn = (np.argsort(catalog.source, kind="stable") for catalog in (one, other))
     if one.shape != other.shape or one.filter != other.filter or len(order) != len(turn):
         return False
-    numbers = [(one.binning, one.pixel_scale), (other.binning, other.pixel_scale)]
-    return np.array_equal(*numbers, equal_nan=True) and all(
+    scales = (one.binning, one.pixel_scale)
+    return np.array_equal(scales, (other.binning, other.pixel_scale), equal_nan=True) and all(
         np.array_equal(getattr(one, name)[order], getattr(other, name)[turn], equal_nan=name != "blended")
         for name in ("source", "xy", "flux", "sky", "blended")
     )

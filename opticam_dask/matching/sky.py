@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from opticam_dask.kernels.transform import apply, scale_of
 from opticam_dask.kernels.transform_fit import fit_affine, fit_similarity
@@ -85,7 +84,7 @@ def plane_of(xy: XY, sky: XY, centre: tuple[float, float] | None = None) -> Tang
         return None
     at = centre if centre is not None else (float(sky[known][0, 0]), float(sky[known][0, 1]))
     plane = to_plane(sky[known], at)
-    near: NDArray[np.bool_] = np.isfinite(plane).all(axis=1)
+    near = np.asarray(np.isfinite(plane).all(axis=1))
     if near.sum() < 2:
         return None
     return TangentPlane(at, _fit(xy[known][near], plane[near]))

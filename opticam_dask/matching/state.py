@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,11 +23,11 @@ Tables = Mapping[str, "pd.DataFrame"]
 
 def field_states(tables: Tables) -> list[FieldState]:
     """Fields as matching takes them, in order of ID; those joined to another are left out."""
-    states = {}
-    for row in tables["fields"].sort_values("field_id").itertuples(index=False):
+    states: dict[str, FieldState] = {}
+    for row in _rows(tables["fields"].sort_values("field_id")):
         if not row.joined_to:
             states[row.field_id] = _field_state(row)
-    for row in tables["catalogs"].sort_values(["night", "camera"]).itertuples(index=False):
+    for row in _rows(tables["catalogs"].sort_values(["night", "camera"])):
         if row.field_id:
             key = (row.night, row.camera)
             arm = row.camera.partition(":")[0]
@@ -35,12 +35,16 @@ def field_states(tables: Tables) -> list[FieldState]:
                 key, arm, row.binning, affine_in(row, AFFINE_NAMES), row.n_matched
             )
     bright = tables["sightings"].groupby("object_id")["flux"].median()
-    for row in tables["objects"].sort_values("object_id").itertuples(index=False):
+    for row in _rows(tables["objects"].sort_values("object_id")):
         if not row.same_as:
             state = states[row.field_id]
             flux = float(bright.get(row.object_id, 0.0))
             state.stars.append(Star(state, np.array([row.x, row.y]), flux, row.n_sightings, row.object_id))
     return list(states.values())
+
+
+def _rows(table: pd.DataFrame) -> Iterator[Any]:
+    return table.itertuples(index=False)
 
 
 def _field_state(row: Any) -> FieldState:
@@ -57,21 +61,18 @@ def affine_in(row: Any, names: Sequence[str]) -> Affine:
 
 def catalogs_of(tables: Tables, keys: Sequence[tuple[str, str]]) -> list[NightCatalog]:
     """Catalogues as they were registered, from their sightings."""
-    rows = tables["catalogs"].set_index(["night", "camera"])
-    wanted = set(keys)
-    out = []
-    for key, table in tables["sightings"].groupby(["night", "camera"], sort=True):
-        if key in wanted:
-            row = rows.loc[key]
-            out.append(
-                NightCatalog(
-                    *(*key, row["filter"], table.reset_index(drop=True), (int(row["ny"]), int(row["nx"]))),
-                    binning=float(row["binning"]),
-                    pixel_scale=float(row["pixel_scale"]),
-                    pointing=(float(row["ra"]), float(row["dec"])),
-                )
-            )
-    return out
+    wanted, rows = set(keys), {(row.night, row.camera): row for row in _rows(tables["catalogs"])}
+    tables_by_key = tables["sightings"].groupby(["night", "camera"], sort=True)
+    return [
+        NightCatalog(
+            *(row.night, row.camera, row.filter, table.reset_index(drop=True), (int(row.ny), int(row.nx))),
+            binning=float(row.binning),
+            pixel_scale=float(row.pixel_scale),
+            pointing=(float(row.ra), float(row.dec)),
+        )
+        for key, table in tables_by_key
+        if key in wanted and (row := rows[key])
+    ]
 
 
 def catalog_rows(registrations: Sequence[Registration]) -> pd.DataFrame:

@@ -36,6 +36,14 @@ class CameraSetup:
         Number of exposures; by default the scene's.
     flux_scale : float
         Factor on the stars' counts in this camera.
+    mirrored : bool
+        Whether its image is mirrored left to right against the scene, as by a dichroic.
+    rotation_deg : float
+        Rotation of its image about the middle of the frame, after that [degree].
+    plate_scale : float
+        Its pixels per pixel of the scene.
+    offset_px : tuple of float
+        Shift of its image along x and y [pixel].
     """
 
     filter: str
@@ -47,6 +55,10 @@ class CameraSetup:
     timing_jitter_s: float = 0.0
     n_frames: int | None = None
     flux_scale: float = 1.0
+    mirrored: bool = False
+    rotation_deg: float = 0.0
+    plate_scale: float = 1.0
+    offset_px: tuple[float, float] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         if not isinstance(self.filter, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", self.filter):
@@ -57,6 +69,10 @@ class CameraSetup:
         checks.number(self, "dropped_fraction", 0.0, 1.0)
         checks.number(self, "timing_jitter_s", 0.0)
         checks.positive(self, "flux_scale")
+        checks.flag(self, "mirrored")
+        checks.number(self, "rotation_deg")
+        checks.positive(self, "plate_scale")
+        checks.pair(self, "offset_px")
         if self.n_frames is not None:
             checks.whole(self, "n_frames", 1)
         self._set_arm()

@@ -134,7 +134,20 @@ def positions(scene: Scene, run: CameraRun, stars: Floats, rows: slice) -> Float
     dx, dy = (stars[:, :2] - centre).T
     cos, sin = np.cos(run.angle[rows])[:, None], np.sin(run.angle[rows])[:, None]
     turned = np.stack([cos * dx - sin * dy, sin * dx + cos * dy], axis=-1)
-    return np.asarray(centre + turned + run.offset[rows][:, None, :])
+    seen = centre + turned + run.offset[rows][:, None, :]
+    view = _own_view(run.camera)
+    return np.asarray(seen if view is None else (seen - centre) @ view[0].T + centre + view[1])
+
+
+def _own_view(camera: CameraSetup) -> tuple[Floats, Floats] | None:
+    """How a camera sees the scene about the middle of the frame, and its shift; None if as it is."""
+    shift = np.asarray(camera.offset_px, np.float64)
+    plain = not camera.mirrored and camera.rotation_deg == 0.0 and camera.plate_scale == 1.0
+    if plain and not shift.any():
+        return None  # not even rounding shall touch it
+    angle, mirror = np.deg2rad(camera.rotation_deg), np.diag([-1.0 if camera.mirrored else 1.0, 1.0])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return camera.plate_scale * turn @ mirror, shift
 
 
 def fluxes(scene: Scene, run: CameraRun, stars: Floats, rows: slice) -> Floats:
