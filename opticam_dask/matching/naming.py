@@ -69,7 +69,8 @@ def joined_objects(objects: pd.DataFrame, joins: Sequence[Join], lost: Sequence[
         out.loc[own, ["x", "y"]] = apply(join.affine, out.loc[own, ["x", "y"]].to_numpy(float))
         out.loc[own, "field_id"] = join.root.name
     other = {star.name: star.resolved().name for star in lost if star.name}
-    out["same_as"] = out["object_id"].map(other).fillna(out["same_as"])
+    pairs = zip(out["object_id"].tolist(), out["same_as"].tolist(), strict=True)
+    out["same_as"] = [other.get(name, same) for name, same in pairs]
     return out
 
 
