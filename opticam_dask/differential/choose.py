@@ -236,8 +236,8 @@ def _spread(ensemble: Ensemble, used: BoolArray) -> Ensemble:
 def _variable(scatter: Scatter, i: int) -> str:
     fast, slow = (float(np.nan_to_num(values[i])) for values in (scatter.fast, scatter.slow))
     if slow > fast:
-        return f"variable: drifts by {scatter.drift[i]:.2%} rms, {slow:.1f} sigma"
-    return f"variable: scatter {scatter.rms[i]:.2%} where {scatter.typical[i]:.2%} is usual, {fast:.1f} sigma"
+        return f"variable: drifts by {scatter.drift[i]:.2%} rms, {slow:.3g} sigma"
+    return f"variable: scatter {scatter.rms[i]:.2%} where {scatter.typical[i]:.2%} is usual, {fast:.3g} sigma"
 
 
 def at_frames(flux: Array, error: Array, flags: NDArray[np.int32], stars: Stars) -> Ensemble:

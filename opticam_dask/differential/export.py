@@ -43,7 +43,7 @@ def export(
     unit = flux_unit(find_dataset(request.out, request.label))
     for camera, table in tables.items():
         stem = f"{request.name}_{camera}"
-        title = f"{camera}: {request.name}"
+        title = request.name
         _write_csv(table, folder / f"{stem}_light_curve.csv")
         figure = relative_figure(table, title=title)
         save_figure(figure, folder / f"{stem}_light_curve.png")
@@ -51,7 +51,9 @@ def export(
             show_in_notebook(figure)
         stars = made.comparisons[made.comparisons["camera"] == camera]
         if diagnostics and len(stars):
-            _draw_stars(stars, folder / "diag" / f"{stem}_comparisons.png", title, unit, show=show)
+            _draw_stars(
+                stars, folder / "diag" / f"{stem}_comparisons.png", f"{title}, {camera}", unit, show=show
+            )
     return f"relative light curves and figures in {folder}; all columns in {request.folder}"
 
 

@@ -75,7 +75,7 @@ def plot_relative(
 _LABELS = {
     "norm_flux": "flux / median",
     "rel_flux": "flux / comparison stars",
-    "transparency": "transparency / median",
+    "transparency": "transparency",
 }
 
 
@@ -144,8 +144,9 @@ def plot_comparison_scatter(stars: pd.DataFrame, ax: Axes, *, unit: str = "adu")
         The same Axes.
     """
     known = stars[np.isfinite(stars["rms"]) & (stars["flux"] > 0)].sort_values("flux")
-    ax.plot(known["flux"], 100 * known["expected"], "--", color="black", lw=1, label="errors")
-    ax.plot(known["flux"], 100 * known["typical"], "-", color="black", lw=1, label="usual")
+    # marks, not lines: what is expected of a star depends on those it is compared with, too
+    ax.plot(known["flux"], 100 * known["expected"], "_", color="#888888", ms=18, mew=1.5, label="errors")
+    ax.plot(known["flux"], 100 * known["typical"], "_", color="black", ms=12, mew=1.5, label="usual")
     variable = known["reason"].str.startswith("variable")
     groups = (
         (known[known["used"]], "o", _USED, "used"),
@@ -157,9 +158,21 @@ def plot_comparison_scatter(stars: pd.DataFrame, ax: Axes, *, unit: str = "adu")
             ax.plot(rows["flux"], 100 * rows["rms"], marker, color=colour, ms=6, mec="white", label=label)
     for flux, rms, source in zip(known["flux"], known["rms"], known["source"], strict=True):
         ax.annotate(str(source), (flux, 100 * rms), (5, 4), textcoords="offset points", fontsize=8)
-    ax.set(xscale="log", yscale="log", xlabel=f"mean flux [{unit} / s]", ylabel="scatter in one frame [%]")
+    ax.set(xscale="log", yscale="log")
+    _plain_ticks(ax)
+    ax.set(xlabel=f"mean flux [{unit} / s]", ylabel="scatter in one frame [%]")
     ax.legend(frameon=False, fontsize=8)
     return ax
+
+
+def _plain_ticks(ax: Axes) -> None:
+    """Write numbers at the ticks of logarithmic axes, as many as have room."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def plot_comparison_weights(stars: pd.DataFrame, ax: Axes) -> Axes:
