@@ -19,6 +19,7 @@ COMMANDS = {
     "ingest": "ingest",
     "reduce": "reduce",
     "light-curve": "light_curve",
+    "differential": "differential",
     "compact": "compact",
     "survey": "survey",
     "vacuum": "vacuum",

@@ -144,6 +144,8 @@ def plot_comparison_scatter(stars: pd.DataFrame, ax: Axes, *, unit: str = "adu")
         The same Axes.
     """
     known = stars[np.isfinite(stars["rms"]) & (stars["flux"] > 0)].sort_values("flux")
+    if not len(known):
+        ax.text(0.5, 0.5, "one star: nothing to compare it with", ha="center", transform=ax.transAxes)
     # marks, not lines: what is expected of a star depends on those it is compared with, too
     ax.plot(known["flux"], 100 * known["expected"], "_", color="#888888", ms=18, mew=1.5, label="errors")
     ax.plot(known["flux"], 100 * known["typical"], "_", color="black", ms=12, mew=1.5, label="usual")
@@ -158,8 +160,9 @@ def plot_comparison_scatter(stars: pd.DataFrame, ax: Axes, *, unit: str = "adu")
             ax.plot(rows["flux"], 100 * rows["rms"], marker, color=colour, ms=6, mec="white", label=label)
     for flux, rms, source in zip(known["flux"], known["rms"], known["source"], strict=True):
         ax.annotate(str(source), (flux, 100 * rms), (5, 4), textcoords="offset points", fontsize=8)
-    ax.set(xscale="log", yscale="log")
-    _plain_ticks(ax)
+    if len(known):
+        ax.set(xscale="log", yscale="log")
+        _plain_ticks(ax)
     ax.set(xlabel=f"mean flux [{unit} / s]", ylabel="scatter in one frame [%]")
     ax.legend(frameon=False, fontsize=8)
     return ax

@@ -42,9 +42,7 @@ def reduced(tmp_path_factory):
         jitter_px=0.4,
         seeing_change=0.5,
         variables=(Variable(star=VARIABLE, amplitude=0.02, frequency_hz=1.0 / 3500.0),),
-        transits=(
-            Transit(star=TARGET, depth=DEPTH, middle_s=MIDDLE, duration_s=DURATION, ingress_s=40.0),
-        ),
+        transits=(Transit(star=TARGET, depth=DEPTH, middle_s=MIDDLE, duration_s=DURATION, ingress_s=40.0),),
         dtype="float32",
         compression="none",
     )
