@@ -178,7 +178,8 @@ def averaged_cross_spectrum(
     Returns
     -------
     stingray.AveragedCrossspectrum
-        ``phase_lag()`` and ``time_lag()`` of it are positive where the first comes later.
+        ``phase_lag()`` and ``time_lag()`` of it are positive where the first comes later; their errors want 30
+        segments or more, as stingray warns.
 
     Raises
     ------

@@ -14,7 +14,7 @@ from opticam_dask.analysis.light_curve import FloatArray, LightCurve
 from opticam_dask.analysis.units import SECONDS_PER_DAY, to_seconds
 from opticam_dask.errors import InputError
 
-MAX_WORK = 2e10
+MAX_WORK = 5e9
 _DURATIONS = 6
 
 
