@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import Any
 
 import dask.array as da
-from distributed import Client, Future, as_completed, default_client, futures_of, wait
+from distributed import Client, Future, as_completed, default_client, futures_of
 from distributed.scheduler import KilledWorker
 from tqdm import tqdm
 
@@ -160,7 +160,7 @@ class _Outcome:
         for future in self.killed.copy():
             del self.errors[self.place[future.key]]
             self.client.retry([future])
-            wait([future])
+            future.exception()  # waits for the end
             self.take([future])
 
     def _fetch(self, good: list[Future[Any]]) -> list[Any]:
@@ -218,5 +218,6 @@ def _reason(error: BaseException | None) -> str:
 
 
 def _cancel(client: Client, futures: list[Future[Any]]) -> None:
+    """Have tasks dropped by the scheduler; such as failed too, so that they are not known to fail for ever."""
     if client.status == "running":
-        client.cancel([future for future in futures if not future.done()], force=True)
+        client.cancel(futures, force=True)

@@ -108,7 +108,8 @@ class CatalogStage:
     ) -> dict[str, CameraCatalog]:
         sweep(self.tree.root, self.tree.cat, self.tree.cat / "stacked_images", self.tree.misc)
         settings = {**self.settings(), **asdict(config)}
-        if made_with(self._recorded, settings, overwrite=overwrite):
+        unfinished = overwrite and bool(not_aligned(self.tree.root))
+        if made_with(self._recorded, settings, overwrite=overwrite) and not unfinished:
             say("Catalogues exist and fit the settings; reading them back.")
             return load_catalogs(self.tree.root)
         forget(self.tree.cat, first=self._recorded)

@@ -79,6 +79,11 @@ class LightCurveSet:
         self._tell(camera, faults, say)
         return Coverage(have - faulty - stray)
 
+    def outdate_exports(self) -> None:
+        """Remove CSV files, which lack rows that are about to be measured, until they are written anew."""
+        for path in self.folder.glob("*_source_*.csv"):
+            path.unlink()
+
     def _tell(self, camera: str, faults: dict[PartKey, str], say: Say) -> None:
         """Say which parts are made again."""
         for fault in sorted(set(faults.values()) - {""}):

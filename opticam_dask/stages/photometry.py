@@ -24,6 +24,7 @@ from opticam_dask.stages.corrections import corrections
 from opticam_dask.stages.export import export_tasks
 from opticam_dask.stages.light_curve_set import LightCurveSet
 from opticam_dask.stages.profiles import moffat_psfs
+from opticam_dask.tables.atomic import sweep
 from opticam_dask.tables.coverage import lacking
 from opticam_dask.tables.failed_blocks import give_up
 from opticam_dask.tables.light_curves import (
@@ -113,6 +114,9 @@ class PhotometryStage:
         self.moffat = moffat_psfs(self.catalog_stage, self.catalogs, self.photometers, run=run, say=say)
         self._correct(run, say)
         work = [self._work(catalog, say) for catalog in self.catalogs.values()]
+        wanted = {number for each in work for block in each.blocks for number in block.jobs}
+        for number in wanted:
+            self.sets[number].outdate_exports()
         named = ", ".join(each.label for each in self.sets)
         tasks = going_on(join_tasks([each.tasks(measure_block) for each in work]), hopeful=self.begun)
         summaries = self._settled(work, run(tasks, f"photometry: {named}"), run, say)
@@ -120,6 +124,8 @@ class PhotometryStage:
             say(_tell(camera, [summary for summary in summaries if summary.key[1] == camera]))
         for each in self.sets:
             each.compact(run=run, say=say)
+            # of workers that died while they wrote
+            sweep(each.folder)
         return summaries
 
     def _settled(self, work: list[_Work], results: list[Any], run: Run, say: Say) -> list[BlockSummary]:
@@ -238,11 +244,13 @@ class PhotometryStage:
     def export(self, *, run: Run, say: Say, measured: list[BlockSummary]) -> None:
         """Write one CSV file per source, of each set all if it was measured anew, else those missing."""
         fresh = {summary.label for summary in measured}
-        for each in self.sets:
-            tasks = export_tasks(each.folder, self.catalogs, everything=each.label in fresh)
-            if tasks is not None:
-                paths = run(tasks, "writing CSV")
-                say(f"{sum(map(len, paths))} CSV files in {each.folder}")
+        with held(self.catalog_stage.tree.root, "export"):
+            for each in self.sets:
+                tasks = export_tasks(each.folder, self.catalogs, everything=each.label in fresh)
+                if tasks is not None:
+                    paths = run(tasks, "writing CSV")
+                    sweep(each.folder)
+                    say(f"{sum(map(len, paths))} CSV files in {each.folder}")
 
 
 def _part_of(block: FrameBlock, span: PartKey) -> FrameBlock:

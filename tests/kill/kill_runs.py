@@ -76,7 +76,7 @@ class Reduction:
     def start(self) -> Reduction:
         where = ["--cluster", self.cluster] if self.cluster else ["--workers", "2"]
         command = [str(PROGRAM), "reduce", str(self.night), str(self.out)]
-        command += ["--photometer", "aperture", "--forced", *where]
+        command += ["--photometer", "aperture", "--forced", "--no-figures", *where]
         self.output = self.out.with_suffix(".said").open("ab")
         self.process = subprocess.Popen(
             command, env=ENVIRONMENT, stdout=self.output, stderr=self.output, start_new_session=True
@@ -245,11 +245,18 @@ def cluster_elsewhere(folder: Path, port: int | None = None) -> Iterator[dict[st
         start_new_session=True,
         **quiet,
     )
+    options = [
+        "--nworkers",
+        "2",
+        "--nthreads",
+        "1",
+        "--death-timeout",
+        "60",
+        "--local-directory",
+        str(folder),
+    ]
     workers = subprocess.Popen(
-        [sys.executable, "-m", "dask", "worker", address, *host, "--nworkers", "2", "--nthreads", "1"]
-        + ["--local-directory", str(folder), "--death-timeout", "60"],
-        start_new_session=True,
-        **quiet,
+        [sys.executable, "-m", "dask", "worker", address, *host, *options], start_new_session=True, **quiet
     )
     try:
         yield {"address": address, "scheduler": scheduler, "workers": workers, "port": port}
