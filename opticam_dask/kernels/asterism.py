@@ -75,10 +75,8 @@ def _score(sources: Any, objects: Any, frame: Any, a: complex, b: complex, used:
 
 
 @numba.njit(cache=True, nogil=True)
-def _allowed(a: complex, scale: Any, turn: float, width: float) -> bool:
-    """Whether scale and rotation are within limits; a meridian flip, half a turn, always is."""
-    if not scale[0] <= abs(a) <= scale[1]:
-        return False
+def _allowed(a: complex, turn: float, width: float) -> bool:
+    """Whether a rotation is within limits; a meridian flip, half a turn, always is."""
     off = math.atan2(a.imag, a.real) - turn
     return abs(off - math.pi * round(off / math.pi)) <= width
 
@@ -91,14 +89,18 @@ def _vote_pairs(
     for i in range(len(sources)):
         for j in range(i + 1, len(sources)):
             baseline = sources[j] - sources[i]
-            if abs(baseline) < shortest:
+            length = abs(baseline)
+            if length < shortest:
                 continue
+            least, most = (scale[0] * length) ** 2, (scale[1] * length) ** 2
             for k in range(len(objects)):
                 for m in range(len(objects)):
-                    if m == k:
+                    apart = objects[m] - objects[k]
+                    squared = apart.real * apart.real + apart.imag * apart.imag
+                    if m == k or not least <= squared <= most:
                         continue
-                    a = (objects[m] - objects[k]) / baseline
-                    if not _allowed(a, scale, turn, width):
+                    a = apart / baseline
+                    if not _allowed(a, turn, width):
                         continue
                     tried += 1
                     b = objects[k] - a * sources[i]

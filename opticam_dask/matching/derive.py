@@ -70,18 +70,24 @@ def _objects(objects: pd.DataFrame, sightings: pd.DataFrame, fields: pd.DataFram
     out["first_night"] = groups["night"].min().reindex(out.index, fill_value="")
     out["last_night"] = groups["night"].max().reindex(out.index, fill_value="")
     out = _with_sky(out.reset_index(), fields)
-    table: pd.DataFrame = out[OBJECTS.names].join(_magnitudes(seen), on="object_id")
-    return table
+    magnitudes = _magnitudes(seen)
+    for name in magnitudes.columns:
+        out[name] = out["object_id"].map(magnitudes[name])
+    return out[[*OBJECTS.names, *magnitudes.columns]]
 
 
 def _magnitudes(seen: pd.DataFrame) -> pd.DataFrame:
-    flux = seen["flux"].to_numpy(float)
-    positive = seen[flux > 0]
-    if positive.empty:
-        return seen[["object_id"]].iloc[:0].set_index("object_id")
-    magnitude = positive.assign(mag=-2.5 * np.log10(positive["flux"].to_numpy(float)))
-    table = magnitude.pivot_table(index="object_id", columns="filter", values="mag", aggfunc="median")
-    return table.rename(columns=lambda name: f"{MAGNITUDE_PREFIX}{name}").rename_axis(columns=None)
+    """Median magnitude of each object, a column for each filter."""
+    import pandas as pd
+
+    bright = seen[seen["flux"].to_numpy(float) > 0]
+    mag = bright.assign(mag=-2.5 * np.log10(bright["flux"].to_numpy(float)))
+    bands = sorted(set(mag["filter"]))
+    medians = {
+        f"{MAGNITUDE_PREFIX}{band}": mag[mag["filter"] == band].groupby("object_id")["mag"].median()
+        for band in bands
+    }
+    return pd.DataFrame(medians)
 
 
 def _with_sky(objects: pd.DataFrame, fields: pd.DataFrame) -> pd.DataFrame:

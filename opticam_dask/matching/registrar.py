@@ -64,6 +64,9 @@ class Registration:
     stars: list[Star | str] = dataclasses.field(default_factory=list)
 
 
+_Found = tuple[FieldState, Solution, list[Star]]
+
+
 @dataclass(frozen=True, eq=False)
 class Join:
     """One field that turned out to be part of another, and the transform into that."""
@@ -125,19 +128,16 @@ class Registrar:
             todo = left
 
     def _match(self, catalog: NightCatalog) -> bool:
-        """Try a catalogue on every field that changed since it was tried; the best match counts."""
+        """Try a catalogue on every field that changed since it was tried; the best match counts.
+
+        What is little known of a transform, which takes long to search, is only tried when what is well
+        known leads nowhere.
+        """
         tried = self._tried.setdefault(catalog.key, {})
-        found: list[tuple[FieldState, Solution, list[Star]]] = []
-        for state in self.fields:
-            if tried.get(id(state)) == state.version:
-                continue
+        states = [state for state in self.fields if tried.get(id(state)) != state.version]
+        for state in states:
             tried[id(state)] = state.version
-            stars = state.voters()
-            solution = solve(
-                catalog.xy, places(stars), catalog.shape, state.known(catalog), max(1, len(self.fields))
-            )
-            if solution is not None:
-                found.append((state, solution, stars))
+        found = self._solutions(catalog, states, sure=True) or self._solutions(catalog, states, sure=False)
         if not found:
             return False
         found.sort(key=lambda item: item[1].log_nfa)
@@ -145,6 +145,16 @@ class Registrar:
         for other, solution, _ in found[1:]:
             self._join(catalog, found[0], other, solution)
         return True
+
+    def _solutions(self, catalog: NightCatalog, states: Sequence[FieldState], *, sure: bool) -> list[_Found]:
+        found = []
+        for state in states:
+            known = [prior for prior in state.known(catalog) if prior.sure == sure]
+            stars = state.voters()
+            solution = solve(catalog.xy, places(stars), catalog.shape, known, 2 * len(self.fields))
+            if solution is not None:
+                found.append((state, solution, stars))
+        return found
 
     def _attach(
         self, catalog: NightCatalog, state: FieldState, solution: Solution, stars: list[Star]
@@ -199,7 +209,7 @@ class Registrar:
     def _join(
         self,
         catalog: NightCatalog,
-        first: tuple[FieldState, Solution, list[Star]],
+        first: _Found,
         other: FieldState,
         solution: Solution,
     ) -> None:

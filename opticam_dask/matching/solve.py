@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,9 +53,9 @@ class Window:
     width_rad: float = math.pi
 
     @property
-    def narrow(self) -> bool:
-        """Whether rotations are limited, so that more stars can vote at the same cost."""
-        return self.width_rad < 1.0
+    def sure(self) -> bool:
+        """Whether parity and rotation are known, so that more stars can vote at the same cost."""
+        return self.width_rad < 1.0 and len(self.mirrored) == 1
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Prediction:
 
     affine: Affine
     reach: float
+    sure: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +151,7 @@ def _guesses(
         for mirrored in prior.mirrored:
             affine, score, more = vote_pairs(
                 sources[:N_VOTERS],
-                objects[: N_VOTERS_LIMITED if prior.narrow else N_VOTERS],
+                objects[: N_VOTERS_LIMITED if prior.sure else N_VOTERS],
                 shape,
                 mirrored=mirrored,
                 scale=prior.scale,
