@@ -1,9 +1,49 @@
-"""What every worker loads as it starts: ``dask worker --preload opticam_dask.preload ...``."""
+"""What every worker loads as it starts: ``dask worker --preload opticam_dask.preload ...``.
+
+Workers that are started here or by a batch queue do so by themselves. One thread for each numerical library,
+Earth-orientation tables from the package and never from the network, and the kernels of the main path loaded
+while the worker joins; where they were never compiled, one process on all machines that share the cache does.
+"""
 
 from __future__ import annotations
 
-from distributed import Worker
+import os
+import tempfile
+import threading
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from distributed import Worker
+
+# Before the libraries are loaded, who look at these then. What is set already is the user's wish.
+for _name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA"):
+    os.environ.setdefault(f"{_name}_NUM_THREADS", "1")
+
+
+def _find_cache() -> None:
+    """Where numba could write neither beside the package nor at home, it would refuse to start."""
+    places = (Path(__file__).parent / "kernels", Path.home())
+    if "NUMBA_CACHE_DIR" not in os.environ and not any(os.access(place, os.W_OK) for place in places):
+        os.environ["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"opticam-numba-{os.getuid()}")
+
+
+_find_cache()
 
 
 def dask_setup(worker: Worker) -> None:
-    """Prepare."""
+    """Prepare a worker.
+
+    Modules are imported before it joins: tasks that import the same at the same time, in a thread of their
+    own, might find them half made.
+    """
+    from astropy.utils import iers
+
+    from opticam_dask.kernel_cache import SafeCache, cache_folder, load_kernels
+
+    import_module("opticam_dask.stages")
+    iers.conf.auto_download = False
+    cache = SafeCache(cache_folder())
+    cache.install()
+    threading.Thread(target=load_kernels, args=(cache,), name="opticam-kernels", daemon=True).start()

@@ -14,10 +14,11 @@ def dask_setup(nanny: Nanny) -> None:
     Also after SIGKILL, where nothing else would tell before the workers give up looking for their scheduler.
     The worker itself leaves as soon as its nanny has gone.
     """
-    threading.Thread(target=_follow, name="opticam-leash", daemon=True).start()
+    threading.Thread(target=follow_client, name="opticam-leash", daemon=True).start()
 
 
-def _follow() -> None:
+def follow_client() -> None:
+    """End this process when standard input does."""
     while os.read(0, 1):
         pass
     os._exit(1)

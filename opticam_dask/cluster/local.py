@@ -19,11 +19,12 @@ from distributed.worker_memory import parse_memory_limit
 
 from opticam_dask.cluster.running import wait_for
 from opticam_dask.cluster_spec import THREADS, ClusterSpec
-from opticam_dask.config import connect_timeout
 
 logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
+# Processes of a busy machine, or on a cold disk, take long to import what they need.
+_START_S = 120.0
 PRELOAD = "opticam_dask.preload"
 # A failed task comes back as an exception; its worker need not print it as well, once for each try.
 _LOG_LEVELS = {"logging": {"distributed": "error", "distributed.worker": "critical"}}
@@ -114,7 +115,7 @@ def start(stack: ExitStack, spec: ClusterSpec) -> Client:
     client: Client = stack.enter_context(closing(Client(cluster, set_as_default=False)))
     if spec.kind == THREADS:
         return client
-    wait_for(client, ClusterSpec(workers=(low, high)))
+    wait_for(client, ClusterSpec(workers=(low, high)), _START_S)
     # With equal limits too: a worker whose guardian is killed with it is replaced.
     cluster.adapt(minimum=low, maximum=high)
     return client
@@ -144,7 +145,7 @@ def _process(spec: ClusterSpec, n_workers: int, common: dict[str, Any]) -> dict[
     """Worker under a nanny, which restarts one that dies or outgrows its memory."""
     options = {
         **common,
-        "death_timeout": connect_timeout(),
+        "death_timeout": _START_S,
         "nthreads": spec.threads or 1,
         "memory_limit": _memory(spec, n_workers),
         "preload": [*dask.config.get("distributed.worker.preload"), PRELOAD],

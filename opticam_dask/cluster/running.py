@@ -34,18 +34,18 @@ def reach(stack: ExitStack, spec: ClusterSpec) -> Client:
     return client
 
 
-def wait_for(client: Client, spec: ClusterSpec) -> None:
+def wait_for(client: Client, spec: ClusterSpec, timeout: float | None = None) -> None:
     """Wait for the smallest number of workers asked for.
 
     Raises
     ------
     ClusterError
-        If they do not come within ``opticam.connect-timeout``.
+        If they do not come within the timeout [s], by default ``opticam.connect-timeout``.
     """
     n_workers = (spec.limits or (0, 0))[0]
     if not n_workers:
         return
-    timeout = connect_timeout()
+    timeout = connect_timeout() if timeout is None else timeout
     try:
         client.wait_for_workers(n_workers, timeout=timeout)
     except TimeoutError as error:
