@@ -88,10 +88,7 @@ def _by_coordinates(first: CameraCatalog, second: CameraCatalog) -> CrossMatch |
     """By right ascension and declination, where both catalogues have them."""
     if not all({"ra", "dec"} <= set(each.table.colnames) for each in (first, second)):
         return None
-    (ra, dec), (ra2, dec2) = (
-        (np.asarray(each.table[name].to_value("rad"), float) for name in ("ra", "dec"))
-        for each in (first, second)
-    )
+    (ra, dec), (ra2, dec2) = _sky(first), _sky(second)
     if not all(np.isfinite(values).all() for values in (ra, dec, ra2, dec2)):
         return None
     middle = float(np.median(dec))
@@ -107,6 +104,12 @@ def _by_coordinates(first: CameraCatalog, second: CameraCatalog) -> CrossMatch |
     one, two = (np.asarray(each.table["source"], int) for each in (first, second))
     pairs = {int(one[a]): int(two[b]) for a, b in zip(i, k, strict=True)}
     return CrossMatch(pairs, f"{len(pairs)} sources within {_ARCSEC:g} arcsec on the sky")
+
+
+def _sky(catalog: CameraCatalog) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Right ascension and declination [rad]."""
+    ra, dec = (np.asarray(catalog.table[name].to_value("rad"), np.float64) for name in ("ra", "dec"))
+    return ra, dec
 
 
 def field_transform(first: XY, second: XY, names: str = "the cameras") -> tuple[Affine, int]:
