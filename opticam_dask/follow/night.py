@@ -115,6 +115,8 @@ class Night:
             Whether no more frames are to be waited for.
         """
         done = sum(self._start(name, last=last) for name in list(self.queues) if name not in self.cameras)
+        if done:
+            self.starter.draw()
         todo = {name: queue.take() for name, queue in self.queues.items() if name in self.cameras}
         return done + self._measure({name: rows for name, rows in todo.items() if len(rows)})
 

@@ -169,7 +169,7 @@ class Follower:
         self.run.begin()
         self.how.calibration.build(self.run, self.say)
         self._record()
-        self._persistently(lambda: self._greet())
+        self._persistently(self._greet)
         self._persistently(lambda: self._watch(stop))
         self._persistently(lambda: self._last_frames(stop))
         return self._finish(_ENDS[stop.signal])
@@ -201,6 +201,9 @@ class Follower:
         """Measure what waits: at a quiet end all of it, if an end was asked for one batch."""
         night = self.night
         if stop:
+            # a file is complete if it was the same in two looks
+            night.look()
+            time.sleep(self.live.poll_s)
             night.look()
         while night.step(last=True):
             self._show_changes()

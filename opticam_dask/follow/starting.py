@@ -87,7 +87,6 @@ class Starter:
         notes = {"calibration": _settings(calibration), "layout": str(layouts(rows).iloc[0])}
         save_plan(self._plan_path(name), plan, notes)
         self.say(describe(catalog))
-        self._draw()
         return self._camera(stage, catalog, plan, notes["layout"])
 
     def restore(self, name: str, rows: pd.DataFrame, alignment: pd.DataFrame) -> Camera:
@@ -160,7 +159,8 @@ class Starter:
 
         return self.tree.root / "follow" / f"plan-{quote(name, safe='')}.npz"
 
-    def _draw(self) -> None:
+    def draw(self) -> None:
+        """Draw the stacked images of all cameras with their sources."""
         catalogs = load_catalogs(self.tree.root)
         figure = catalogs_figure({c: (k.stacked_image, k.xy, k.psf) for c, k in catalogs.items()})
         save_figure(figure, self.tree.cat / "catalogs.pdf")

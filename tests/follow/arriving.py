@@ -1,8 +1,9 @@
-"""Frames on their way into a folder, as cameras, rsync and slow networks bring them; also a process of its own."""
+"""Frames on their way into a folder, as cameras, rsync and slow networks bring them."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import random
 import shutil
@@ -38,7 +39,7 @@ def in_place(source: Path, folder: Path) -> Iterator[None]:
     content = source.read_bytes()
     edges = [0, 100, 5760, *(len(content) * i // PIECES for i in range(1, PIECES + 1))]
     with (folder / source.name).open("wb") as file:
-        for start, stop in zip(edges, edges[1:], strict=False):
+        for start, stop in itertools.pairwise(edges):
             file.write(content[min(start, stop) : stop] if stop > file.tell() else b"")
             file.flush()
             yield
