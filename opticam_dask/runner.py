@@ -218,6 +218,6 @@ def _reason(error: BaseException | None) -> str:
 
 
 def _cancel(client: Client, futures: list[Future[Any]]) -> None:
-    """Have tasks dropped by the scheduler; such as failed too, so that they are not known to fail for ever."""
+    """Have the scheduler drop tasks, those that failed too: it would know them to fail for ever."""
     if client.status == "running":
         client.cancel(futures, force=True)
