@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from opticam_dask.cli.options import cluster_options, config_option
+
+if TYPE_CHECKING:
+    from opticam_dask.cluster_spec import ClusterSpec
 
 EPILOG = """\b
 Examples:
@@ -40,13 +44,12 @@ def command(
     match: bool,
     export: bool,
     overwrite: bool,
-    cluster: str | None,
-    workers: int | None,
+    cluster: ClusterSpec | None,
 ) -> None:
     """Make the light curve of a target in OUT relative to comparison stars."""
     from opticam_dask.differential import DifferentialPhotometer
 
-    photometer = DifferentialPhotometer(out, show_plots=False, cluster=cluster, n_workers=workers)
+    photometer = DifferentialPhotometer(out, show_plots=False, cluster=cluster)
     make = photometer.get_relative_light_curve if export else photometer.write_relative_light_curves
     make(
         camera,

@@ -25,6 +25,7 @@ from opticam_dask.workspace import OutputTree
 
 if TYPE_CHECKING:
     from opticam_dask.catalog.model import CameraCatalog
+    from opticam_dask.cluster_spec import Place, Workers
 
 _SMALL = 256 * 2**20  # bytes of light curves that are not worth a cluster of processes
 
@@ -38,9 +39,9 @@ class DifferentialPhotometer:
         Output directory of a reduction, or of a survey.
     show_plots : bool
         Whether to show catalogues and light curves in Jupyter.
-    cluster : str, optional
-        Where to compute, as for `Reducer`; an active client is used as it is, and little is done here.
-    n_workers : int, optional
+    cluster : str, ClusterSpec or distributed.Client, optional
+        Where to compute, as for `Reducer`; unless it is given, or a client active, little is done here.
+    n_workers : int or (int, int), optional
         Workers to start.
     verbose : bool
         Whether to print what is done; it is logged in any case.
@@ -63,8 +64,8 @@ class DifferentialPhotometer:
         out_directory: str | Path,
         show_plots: bool = True,
         *,
-        cluster: str | None = None,
-        n_workers: int | None = None,
+        cluster: Place = None,
+        n_workers: Workers = None,
         verbose: bool = True,
     ) -> None:
         self.out_directory = Path(out_directory)
@@ -204,7 +205,8 @@ class DifferentialPhotometer:
             self._match(camera, target, chosen, targets, others)
         name = folder_name(prefix or default_name(camera, target, chosen))
         request = Request(self.out_directory, label, name, targets, others, ensemble or EnsembleConfig())
-        made = make_relative(request, self._run, overwrite=overwrite)
+        with self._session:
+            made = make_relative(request, self._run, overwrite=overwrite)
         self.say(summary(name, made))
         return name, made, request
 

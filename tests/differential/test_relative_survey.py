@@ -103,7 +103,7 @@ def test_workers_change_no_bit(survey, made, cluster, tmp_path):
 
     here = relative_light_curve(survey, made, camera="1:g")
     shutil.copytree(survey / "lcs/optimal/light_curves", tmp_path / "lcs/optimal/light_curves")
-    photometer = DifferentialPhotometer(tmp_path, show_plots=False, verbose=False)
+    photometer = DifferentialPhotometer(tmp_path, show_plots=False, verbose=False, cluster=cluster)
     photometer.write_relative_light_curves("1:g", TARGET)
     there = relative_light_curve(tmp_path, made, camera="1:g")
     assert here.equals(there)
