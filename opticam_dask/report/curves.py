@@ -1,0 +1,160 @@
+"""Light curves as a page carries them: all of a night and camera together, averaged if too many."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opticam_dask.report.packing import packed, rounded, rounded_to_errors
+from opticam_dask.schema import Flag
+from opticam_dask.tables.parts import camera_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_POINTS = 1_000_000
+"""Points of all light curves of a page together; more are averaged."""
+
+SPOILT = Flag.SATURATED | Flag.COSMIC_RAY | Flag.CLOUD | Flag.NOT_ALIGNED | Flag.NON_FINITE | Flag.EDGE
+"""Measurements with one of these are drawn pale, and left out of averages."""
+
+_STEP = 1 / 32  # of an error: what a flux is rounded to
+_ERROR_BITS = 6  # of mantissa: errors to 1 %
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Light curves of one photometer in one night and camera.
+
+    Parameters
+    ----------
+    root : Path
+        The dataset.
+    label : str
+        Photometer.
+    night, camera : str
+        Which.
+    identity : str
+        Column that tells the curves apart: ``source``, or ``object_id`` in a survey.
+    """
+
+    root: Path
+    label: str
+    night: str
+    camera: str
+    identity: str
+
+
+def rows_of(folder: Folder) -> int:
+    """Rows of a folder, from the footers of its parts."""
+    import pyarrow.parquet as pq
+
+    return sum(pq.read_metadata(path).num_rows for path in _parts(folder))
+
+
+def curves_of(folder: Folder, average: int) -> dict[str, Any]:
+    """Read the light curves of a folder as plain values for a page.
+
+    Parameters
+    ----------
+    folder : Folder
+        Which.
+    average : int
+        Frames to average, without such as are `SPOILT`; 1 keeps them as they are.
+
+    Returns
+    -------
+    dict
+        ``ids``; ``time``, `packed` float64 [d], as barycentric TDB if ``barycentric``, else UTC, one for
+        each frame (or average); ``flux`` and ``error``, float32, and ``spoilt``, uint8, one for each id and
+        frame, by id. Fluxes are rounded to 1/32 of the smallest error of their curve, errors to 1 %.
+    """
+    rows = _read(folder)
+    ids, index = np.unique(rows[folder.identity].to_numpy(), return_inverse=True)
+    frames, column = np.unique(rows["frame"].to_numpy(), return_inverse=True)
+    grid = (len(ids), len(frames))
+    flux, error = np.full(grid, np.nan), np.full(grid, np.nan)
+    spoilt = np.zeros(grid, bool)
+    flux[index, column], error[index, column] = rows["flux"], rows["flux_err"]
+    spoilt[index, column] = (rows["flags"].to_numpy(np.int64) & int(SPOILT)) != 0
+    barycentric = bool(np.isfinite(rows["BMJD"]).any())
+    time = np.full(len(frames), np.nan)
+    time[column] = rows["BMJD" if barycentric else "MJD"]
+    time, flux, error, spoilt = averaged(time, flux, error, spoilt, average)
+    return {
+        "label": folder.label,
+        "night": folder.night,
+        "camera": folder.camera,
+        "ids": [str(each) for each in ids],
+        "barycentric": barycentric,
+        "average": average,
+        "frames": len(time),
+        "time": packed(time),
+        "flux": packed(np.stack([rounded_to_errors(f, e, _STEP) for f, e in zip(flux, error, strict=True)])),
+        "error": packed(rounded(error, _ERROR_BITS)),
+        "spoilt": packed(spoilt.astype(np.uint8)),
+    }
+
+
+def averaged(
+    time: NDArray[np.float64],
+    flux: NDArray[np.float64],
+    error: NDArray[np.float64],
+    spoilt: NDArray[np.bool_],
+    number: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """Means of so many frames in a row, without spoilt ones.
+
+    Parameters
+    ----------
+    time : ndarray, shape (n_frame,)
+        Times [d].
+    flux, error : ndarray, shape (n_curve, n_frame)
+        NaN where there is none.
+    spoilt : ndarray of bool, same shape
+        What is left out.
+    number : int
+        Frames of a mean; 1 returns everything as it is.
+
+    Returns
+    -------
+    tuple
+        The same four, of ceil(n_frame / number) frames; nothing is spoilt any more, and means of no frame
+        are NaN. The error is that of a plain mean of independent fluxes.
+    """
+    if number == 1:
+        return time, flux, error, spoilt
+    edges = np.arange(0, len(time), number)
+    good = np.isfinite(flux) & np.isfinite(error) & ~spoilt
+    count = np.add.reduceat(good, edges, axis=1, dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.add.reduceat(np.where(good, flux, 0.0), edges, axis=1) / count
+        scatter = np.sqrt(np.add.reduceat(np.where(good, error**2, 0.0), edges, axis=1)) / count
+    sizes = np.diff(np.append(edges, len(time)))
+    middle = np.add.reduceat(time, edges) / sizes
+    return middle, mean, scatter, np.zeros(mean.shape, bool)
+
+
+def frames_to_average(points: int, most: int = MOST_POINTS) -> int:
+    """How many frames to average so that no more than ``most`` points are left."""
+    return max(1, math.ceil(points / most))
+
+
+def _read(folder: Folder) -> pd.DataFrame:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = [folder.identity, "frame", "BMJD", "MJD", "flux", "flux_err", "flags"]
+    # ParquetFile: the names of the folders are not columns here
+    tables = [pq.ParquetFile(path).read(columns=columns) for path in _parts(folder)]
+    frame: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+    return frame
+
+
+def _parts(folder: Folder) -> list[Path]:
+    return sorted(camera_folder(folder.root, folder.night, folder.camera).glob("*.parquet"))
