@@ -170,8 +170,9 @@ def _check_jobqueue(spec: ClusterSpec) -> None:
 
 def _check_sizes(limits: tuple[int, int] | None, threads: int | None) -> None:
     low, high = limits or (1, 1)
-    if high < 1 or (threads is not None and threads < 1):
-        raise ClusterError(f"a cluster needs at least one worker and thread, not {high} and {threads or 1}")
+    least = 1 if threads is None else threads
+    if high < 1 or least < 1:
+        raise ClusterError(f"a cluster needs at least one worker and thread, not {high} and {least}")
     if not 0 <= low <= high:
         raise ClusterError(f"workers {low}:{high}: give MIN:MAX with 0 <= MIN <= MAX")
 
