@@ -27,7 +27,7 @@ from opticam_dask.matching.state import (
     field_states,
     sighting_rows,
 )
-from opticam_dask.matching.store import SCHEMAS, read_tables, write_tables
+from opticam_dask.matching.store import SCHEMAS, read_tables, to_arrow, write_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,14 +163,14 @@ class Master:
         name_fields(registrations, self.fields["field_id"])
         fresh = name_stars(registrations, self.objects["object_id"])
         older = self.fields[self.fields["joined_to"] != ""]
-        return Master(
-            **derived(
-                _stacked(older, field_rows(registrar.fields, joins)),
-                _stacked(joined_catalogs(self.catalogs, joins), catalog_rows(registrations)),
-                _stacked(self.sightings, sighting_rows(registrations)),
-                _stacked(joined_objects(self.objects, joins, registrar.lost), new_objects(fresh)),
-            )
+        tables = derived(
+            _stacked(older, field_rows(registrar.fields, joins)),
+            _stacked(joined_catalogs(self.catalogs, joins), catalog_rows(registrations)),
+            _stacked(self.sightings, sighting_rows(registrations)),
+            _stacked(joined_objects(self.objects, joins, registrar.lost), new_objects(fresh)),
         )
+        # of the types a table read back has
+        return Master(**{name: to_arrow(name, table).to_pandas() for name, table in tables.items()})
 
 
 def _stacked(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
