@@ -19,6 +19,7 @@ COMMANDS = {
     "ingest": "ingest",
     "reduce": "reduce",
     "light-curve": "light_curve",
+    "report": "report",
     "differential": "differential",
     "compact": "compact",
     "survey": "survey",
@@ -55,6 +56,7 @@ Start here:
   opticam-dask ingest DATA DATA.zarr    the same frames in one checksummed store that reads faster than .gz
   opticam-dask reduce DATA OUT          catalogues and light curves
   opticam-dask light-curve OUT --source 2 --plot star.png
+  opticam-dask report OUT               one page with everything, light curves to zoom into
 """
 
 
