@@ -40,7 +40,7 @@ def test_sources_are_found_however_the_camera_looks(angle, scale, mirrored):
 
 def test_over_many_fields_nothing_wrong_is_ever_said():
     refused = 0
-    for seed in range(25):
+    for seed in range(12):
         random = np.random.default_rng(seed)
         xy = random.uniform(10.0, 500.0, (int(random.integers(6, 15)), 2))
         there, order = other_view(xy, angle=seed, scale=0.8, mirrored=bool(seed % 2), seed=seed)
@@ -51,11 +51,11 @@ def test_over_many_fields_nothing_wrong_is_ever_said():
             continue
         true = {int(i) + 1: k + 1 for k, i in enumerate(order)}
         assert true.items() <= match.pairs.items()
-    assert refused <= 4
+    assert refused <= 2
 
 
 def test_unrelated_fields_are_refused():
-    for seed in range(10):
+    for seed in range(4):
         random = np.random.default_rng(seed)
         with pytest.raises(CatalogError, match="1:g and 2:r"):
             cross_match(

@@ -6,7 +6,7 @@ import pytest
 from opticam_dask.differential import DifferentialPhotometer
 from opticam_dask.tables.relative import comparison_stars, relative_light_curve, relative_nights
 
-N_NIGHTS, N = 6, 150
+N_NIGHTS, N = 6, 120
 NAMES = [f"F001-{i:04d}" for i in range(1, 9)]
 RATES = np.array([3e4, 2e4, 1.2e4, 8e3, 5e3, 3e3, 2.5e3, 2e3])
 TARGET = NAMES[1]
