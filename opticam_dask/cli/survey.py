@@ -58,7 +58,7 @@ space of what is no longer needed.
 @header_options
 @config_option
 @click.pass_context
-def command(ctx: click.Context, root: Path, out: Path | None, **options: Any) -> None:
+def command(ctx: click.Context, /, root: Path, out: Path | None, **options: Any) -> None:
     """Reduce the nights below ROOT that are new or changed into one dataset in OUT.
 
     Nights may be folders, or frames of many nights in one. The same star has one object ID in all of them.
@@ -121,6 +121,6 @@ def _print_ledger(out: Path) -> None:
     shown = ["night", "camera", "status", "found", "used", "unaligned", "fwhm", "seeing", "stars"]
     table = ledger[[*shown, "identified", "duration", "seconds"]].round(2)
     click.echo(table.to_string(index=False))
-    for row in ledger.itertuples():
-        for text in filter(None, (row.reason, row.rejected_for)):
-            click.echo(f"{row.night or 'no date'} {row.camera}: {text}")
+    for row in ledger.to_dict("records"):
+        for text in filter(None, (row["reason"], row["rejected_for"])):
+            click.echo(f"{row['night'] or 'no date'} {row['camera']}: {text}")

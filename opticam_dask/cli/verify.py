@@ -31,6 +31,7 @@ _FEW = 64
 @click.pass_context
 def command(ctx: click.Context, /, out: Path, label: str | None, repair: bool, **options: Any) -> None:
     """Compare the light curves in OUT with their checksums, and with the frames and sources there are."""
+    from opticam_dask.survey.verify import is_survey, repair_survey, verify_survey
     from opticam_dask.tables.lock import held
     from opticam_dask.tables.verify import repair as remove
     from opticam_dask.tables.verify_reduction import verify
@@ -38,12 +39,15 @@ def command(ctx: click.Context, /, out: Path, label: str | None, repair: bool, *
     with ExitStack() as stack:
         if repair:
             stack.enter_context(held(out, "verify --repair"))
-        findings = verify(out, label=label, run=_shared(options["cluster"], options.get("workers")))
+        look = verify_survey if is_survey(out) else verify
+        findings = look(out, label=label, run=_shared(options["cluster"], options.get("workers")))
         for one in findings:
             click.echo(str(one), err=True)
         if repair:
             for part in remove(findings):
                 click.echo(f"removed {part}")
+            for night in repair_survey(out) if is_survey(out) else ():
+                click.echo(f"{night}: the next run of the survey makes it again")
     if findings:
         ctx.exit(1)
     click.echo(f"{out}: all rows are there, once, and as they were written")

@@ -218,9 +218,10 @@ def _stars(out: Path, night: str) -> dict[str, _Stars]:
     except OpticamError:
         # a night that failed before it had any
         return {}
+    tables = {str(camera): table for camera, table in quality.groupby("camera")}
     return {
-        str(camera): _Stars(table, len(catalogs[camera].table) if camera in catalogs else None)
-        for camera, table in quality.groupby("camera")
+        camera: _Stars(table, len(catalogs[camera].table) if camera in catalogs else None)
+        for camera, table in tables.items()
     }
 
 

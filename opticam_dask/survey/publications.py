@@ -27,7 +27,7 @@ def publications_of(out: Path, night: str, labels: Sequence[str], master: Master
         Knows the objects.
     """
     tree = nights_folder(out) / night
-    expected = _expected_rows(out, night)
+    expected = _expected(out, night)
     return [
         Publication(
             label=label,
@@ -36,23 +36,24 @@ def publications_of(out: Path, night: str, labels: Sequence[str], master: Master
             own=dataset_root(tree, label),
             root=dataset_root(out, label),
             ids=master.ids(night, camera),
-            rows=rows,
+            frames=frames,
+            sources=sources,
             made=digest(read_settings(tree / "lcs" / label / "settings.json") or {}),
         )
         for label in labels
-        for camera, rows in sorted(expected.items())
+        for camera, (frames, sources) in sorted(expected.items())
     ]
 
 
-def _expected_rows(out: Path, night: str) -> dict[str, int]:
-    """Rows of each camera with a catalogue: accepted frames of the night times sources."""
+def _expected(out: Path, night: str) -> dict[str, tuple[int, int]]:
+    """Count the accepted frames of the night and the sources of each camera with a catalogue."""
     from opticam_dask.catalog.store import load_catalogs
     from opticam_dask.io.frame_index import accepted, read_frames
 
     frames = accepted(read_frames(index_path(out, night)))
     counts = frames[frames["night"] == night]["camera"].value_counts()
     catalogs = load_catalogs(nights_folder(out) / night)
-    return {camera: int(counts.get(camera, 0)) * len(each.table) for camera, each in catalogs.items()}
+    return {camera: (int(counts.get(camera, 0)), len(each.table)) for camera, each in catalogs.items()}
 
 
 def ids_digest(master: Master, night: str) -> str:

@@ -51,8 +51,8 @@ class Publication:
         Dataset of the survey.
     ids : dict of int to str
         Object of each source; sources that are not in it have none.
-    rows : int
-        Rows there must be: accepted frames times sources.
+    frames, sources : int
+        Accepted frames, and sources of the catalogue: there is a row for each of each.
     made : str
         Digest of what the rows were measured with.
     """
@@ -63,8 +63,14 @@ class Publication:
     own: Path
     root: Path
     ids: Mapping[int, str]
-    rows: int
+    frames: int
+    sources: int
     made: str
+
+    @property
+    def rows(self) -> int:
+        """Rows there must be."""
+        return self.frames * self.sources
 
     @property
     def source(self) -> Path:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from opticam_dask.errors import BusyError, CatalogError, ClusterError, InputError, StorageError
 from opticam_dask.matching import Master
-from opticam_dask.survey.inventory import Inventory, NightRecord
+from opticam_dask.survey.inventory import Inventory, NightRecord, Status
 from opticam_dask.survey.ledger import Outcome, night_rows, update_ledger
 from opticam_dask.survey.night import reduce_night
 from opticam_dask.survey.plan import IDS, NightPlan, labels_kept, wanted
@@ -153,7 +153,7 @@ class NightWork:
                 self._attempt(NightPlan(night, (), "object IDs to publish"))
                 self.say(f"{night}: published again, more of its sources are identified")
 
-    def _settle(self, night: str, status: str, reason: str, made: Mapping[str, str]) -> None:
+    def _settle(self, night: str, status: Status, reason: str, made: Mapping[str, str]) -> None:
         record = self.inventory.nights[night]
         if status != "reduced":
             self.failed[night] = reason
