@@ -92,10 +92,9 @@ class Arrivals:
             Files that are complete and were not told before, by name.
         """
         listed, now = self._listed(), self._clock()
-        there = set(listed)
+        ready, there = [path for path in listed if self._is_steady(path, now)], set(listed)
         for path in [path for path in self.waiting if path not in there and _stat(path) is None]:
             self._lose(path)
-        ready = [path for path in listed if self._is_steady(path, now)]
         return [arrival for path in ready[:LOOKED_AT] if (arrival := self._examine(path, now)) is not None]
 
     def put_back(self, path: str, reason: str) -> None:

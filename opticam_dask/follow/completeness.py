@@ -16,6 +16,7 @@ _CARD = re.compile(rb"(NEXTEND|TFORM\d+|TTYPE\d+|THEAP) *= *(?:'([^']*)'|([^ /]+
 _POINTER = re.compile(r"\d*([PQ])")
 _COLUMN = re.compile(r"(\d*)([LXBIJKAEDCMPQ])")
 _BYTES = dict(zip("LXBIJKAEDCMPQ", (1, 1, 1, 2, 4, 8, 1, 4, 8, 8, 16, 8, 16), strict=True))
+_ANYTHING = 2**62
 _NO_IMAGE = "the file has no image yet"
 
 
@@ -53,7 +54,17 @@ def _shortfall_of(path: str, hdus: list[HduHeader]) -> str:
         return f"truncated: {announced} extensions are announced, the file has {len(hdus) - 1}"
     if not any(hdu.shape for hdu in hdus):
         return _NO_IMAGE
+    if torn := _torn(path):
+        return torn
     return next((text for hdu in hdus if hdu.compressed and (text := _lacking_tiles(path, hdu))), "")
+
+
+def _torn(path: str) -> str:
+    """Say if a gzip or bzip2 stream does not end as it should, though the pixels may be there."""
+    with ByteStream(path) as stream:
+        if stream.wrapping != "plain":
+            stream.reach(_ANYTHING)
+        return stream.fault
 
 
 def _cards(raw: bytes) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A night followed as its frames arrive: every frame once, with its true flux, and what is said of the rest."""
+"""A night followed as its frames arrive: every frame once, its true flux, and what is said of the rest."""
 
 from __future__ import annotations
 
