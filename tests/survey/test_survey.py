@@ -302,7 +302,7 @@ sys.addaudithook(count)
 sys.argv = ["opticam-dask", "survey", sys.argv[1], sys.argv[2], "--no-figures"]
 from opticam_dask.cli import main
 main()
-heavy = {"distributed", "pandas", "photutils", "scipy", "astropy", "matplotlib"} & set(sys.modules)
+heavy = {"distributed", "pandas", "photutils", "matplotlib"} & set(sys.modules)
 print("opened", opened, "imported", sorted(heavy))
 """
 
