@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import dask.config
 from dask.utils import parse_bytes
-from distributed import Client
+from distributed import Client, Status
 from distributed.deploy.utils import nprocesses_nthreads
 
 from opticam_dask.cluster.local import LOOPBACK, ONE_THREAD, PRELOAD, security_of_config
@@ -82,9 +82,8 @@ def _submit(cluster: Any, spec: ClusterSpec, processes: int) -> None:
     """Ask for the jobs, and say at once what the queue refuses."""
     # A job is all its processes or none.
     low, high = (processes * math.ceil(limit / processes) for limit in spec.limits or (1, 1))
-    cluster.scale(max(low, processes))
     try:
-        cluster.sync(_settled, cluster)
+        cluster.sync(_first_jobs, cluster, max(low // processes, 1))
     except (RuntimeError, OSError, ValueError) as error:
         raise ClusterError(f"cluster {str(spec)!r}: the job was refused: {_one_line(error)}") from error
     # With equal limits too: a job that is cancelled or runs out of time is replaced.
@@ -93,8 +92,18 @@ def _submit(cluster: Any, spec: ClusterSpec, processes: int) -> None:
     announce(f"{spec}: jobs: {jobs}, worker processes in each: {processes}; they start when the queue says")
 
 
-async def _settled(cluster: Any) -> None:
-    await cluster
+async def _first_jobs(cluster: Any, number: int) -> None:
+    """Submit jobs; other than with ``cluster.scale``, an error comes back instead of being logged."""
+    for _ in range(number):
+        cluster.worker_spec.update(cluster.new_worker_spec())
+    try:
+        await cluster
+    except BaseException:
+        for job in cluster.workers.values():
+            if job.status == Status.created:
+                # Never submitted: there is nothing to close.
+                job.status = Status.failed
+        raise
 
 
 def _options(spec: ClusterSpec) -> dict[str, Any]:
