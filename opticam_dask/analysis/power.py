@@ -178,8 +178,8 @@ def averaged_cross_spectrum(
     Returns
     -------
     stingray.AveragedCrossspectrum
-        ``phase_lag()`` and ``time_lag()`` of it are positive where the first comes later; their errors want 30
-        segments or more, as stingray warns.
+        ``phase_lag()`` and ``time_lag()`` of it are positive where the first comes later. Its error bars are
+        for counted photons: for errors of lags use `phase_lag` or `cross_correlation`.
 
     Raises
     ------
@@ -192,7 +192,8 @@ def averaged_cross_spectrum(
     first, second = matched(first, second)
     _long_enough(first, size)
     averaged = stingray().AveragedCrossspectrum
-    with poisson_only_notice_unsaid():
+    # its error bars are square roots of what is below zero where noise is not that of photons
+    with poisson_only_notice_unsaid(), np.errstate(invalid="ignore"):
         return averaged.from_lightcurve(to_stingray(first), to_stingray(second), size, norm=norm, silent=True)
 
 
