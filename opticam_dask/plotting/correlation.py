@@ -88,7 +88,7 @@ def correlation_figure(found: Mapping[str, Any], *, title: str = "") -> Figure:
             label=name,
             colour=CYCLE[number % len(CYCLE)],
         )
-        ax.legend(loc="upper right", fontsize="small", framealpha=0.8, edgecolor="none")
+        ax.legend(loc="best", fontsize="small", framealpha=0.8, edgecolor="none")
         ax.label_outer()
     if title:
         figure.suptitle(title)
