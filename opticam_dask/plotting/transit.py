@@ -27,7 +27,7 @@ def plot_box_periodogram(transit: Any, ax: Axes, *, colour: str = "#0072B2") -> 
     ax.axvline(transit.period, color="0.2", ls="--", lw=1, label=f"period {transit.period:.5g} s")
     ax.set_xlabel("period [s]")
     ax.set_ylabel("log-likelihood of the box")
-    ax.legend(loc="upper right", fontsize="small", framealpha=0.8, edgecolor="none")
+    ax.legend(loc="lower right", fontsize="small", framealpha=0.8, edgecolor="none")
     return ax
 
 
