@@ -33,7 +33,7 @@ ENVIRONMENT = {
     **os.environ,
     "DASK_OPTICAM__FRAMES_PER_BLOCK": "2",
     "DASK_OPTICAM__COMPACT_FROM": "4",
-    "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "60 s",
+    "DASK_OPTICAM__CONNECT_TIMEOUT": "200",
 }
 PROGRAM = Path(sys.executable).with_name("opticam-dask")
 LONGEST = 240.0  # any run takes less, on a busy machine too [s]
@@ -70,14 +70,18 @@ class Reduction:
     night: Path
     out: Path
     cluster: str | None = None
+    told: Path = field(init=False)
     process: subprocess.Popen[bytes] | None = None
     descendants: dict[int, psutil.Process] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.told = self.out.with_suffix(".said")
 
     def start(self) -> Reduction:
         where = ["--cluster", self.cluster] if self.cluster else ["--workers", "2"]
         command = [str(PROGRAM), "reduce", str(self.night), str(self.out)]
         command += ["--photometer", "aperture", "--forced", "--no-figures", *where]
-        self.output = self.out.with_suffix(".said").open("ab")
+        self.output = self.told.open("ab")
         self.process = subprocess.Popen(
             command, env=ENVIRONMENT, stdout=self.output, stderr=self.output, start_new_session=True
         )
@@ -98,7 +102,7 @@ class Reduction:
         self.output.close()
 
     def said(self) -> str:
-        return self.out.with_suffix(".said").read_text(errors="replace")
+        return self.told.read_text(errors="replace")
 
     def see(self) -> None:
         """Note the processes below the command, while it can be asked for them."""
