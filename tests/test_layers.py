@@ -39,6 +39,7 @@ RANKS = {
     "differential": 5,
     "stages": 5,
     "observation": 5,
+    "report": 5,
     "inspection": 6,
     "follow": 6,
     "reducer": 6,
