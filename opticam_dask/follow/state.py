@@ -10,6 +10,7 @@ from opticam_dask.errors import SettingsChangedError
 from opticam_dask.stages.light_curve_set import LightCurveSet
 from opticam_dask.tables.atomic import forget
 from opticam_dask.tables.digest import made_with, read_settings, record
+from opticam_dask.tables.lock import held
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,6 +92,8 @@ def refuse_followed(root: Path, *, overwrite: bool) -> None:
     ------
     SettingsChangedError
         If a followed night is there and `overwrite` is false.
+    BusyError
+        If it is still being followed.
     """
     if not follow_folder(root).is_dir():
         return
@@ -99,4 +102,5 @@ def refuse_followed(root: Path, *, overwrite: bool) -> None:
             f"{root}: a night was followed into it; go on with --follow, or make the definitive reduction of "
             "all its frames with --overwrite (or into another output directory)"
         )
-    shutil.rmtree(follow_folder(root))
+    with held(root, "reduce"):
+        shutil.rmtree(follow_folder(root))
