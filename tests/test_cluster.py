@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import dask
@@ -16,6 +17,7 @@ from dask.utils import parse_bytes
 from opticam_dask import config
 from opticam_dask.cluster import Runner, connect, run_tasks
 from opticam_dask.errors import ClusterError, InputError, OpticamError
+from opticam_dask.runner import active_client
 
 
 def tasks_of(function, n):
@@ -173,8 +175,58 @@ def test_workers_die_with_their_client(tmp_path, how):
     with client:
         assert client.stdout.readline() == "started\n"
         worker = int(client.stdout.readline())
+        nanny = psutil.Process(worker).ppid()
         client.send_signal(how)
-        assert gone(worker, timeout=30)
+        # not only when they give up looking for their scheduler
+        assert gone(worker, timeout=5)
+        assert gone(nanny, timeout=5)
+
+
+@pytest.mark.cluster
+def test_workers_have_what_tasks_need_before_the_first_comes():
+    with connect("local", n_workers=1, memory_limit="800MB") as client:
+        states = client.run(_prepared, 120)
+    assert list(states.values()) == [(True, False, True)]
+
+
+def _prepared(patience):
+    """Whether stages are imported, Earth orientation may come from the network, and kernels are loaded."""
+    deadline = time.monotonic() + patience
+    while any(thread.name == "opticam-kernels" for thread in threading.enumerate()):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    from astropy.utils import iers
+
+    kernels = sys.modules["opticam_dask.kernels.clipping"].median_of_sorted
+    return "opticam_dask.stages" in sys.modules, iers.conf.auto_download, bool(kernels.nopython_signatures)
+
+
+@pytest.mark.cluster
+def test_the_number_of_workers_follows_the_work():
+    with connect("local", n_workers=(0, 2), memory_limit="600MB") as client:
+        assert client.scheduler_info()["workers"] == {}
+        pids = run_tasks(client, tasks_of(lambda i: os.getpid(), 6), "grow", progress=False)
+        assert os.getpid() not in pids
+
+
+@pytest.mark.cluster
+def test_a_worker_killed_with_its_guardian_is_replaced():
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "100ms"}),
+        connect("local", n_workers=1, memory_limit="600MB") as client,
+    ):
+        (worker,) = client.run(os.getpid).values()
+        psutil.Process(psutil.Process(worker).ppid()).kill()
+        assert run_tasks(client, tasks_of(lambda i: i, 2), "survive", progress=False) == [0, 1]
+
+
+def test_two_clusters_are_each_their_owners_and_nobodys_default():
+    with connect("threads", n_workers=1) as first:
+        with connect("threads", n_workers=1) as second:
+            assert active_client() is None
+            assert Runner(second, progress=False)(tasks_of(lambda i: i, 2), "second") == [0, 1]
+        assert Runner(first, progress=False)(tasks_of(lambda i: i, 2), "first") == [0, 1]
 
 
 @pytest.mark.cluster

@@ -13,6 +13,7 @@ set -euo pipefail
 scheduler=$PWD/scheduler-$SLURM_JOB_ID.json
 network=(${INTERFACE:+--interface "$INTERFACE"})      # such as ib0; without it dask chooses
 export OMP_NUM_THREADS=1
+export DASK_OPTICAM__CONNECT_TIMEOUT=600              # seconds for all workers to come; cold file systems are slow
 
 dask scheduler --scheduler-file "$scheduler" --port 0 --no-dashboard "${network[@]}" &
 trap 'kill $(jobs -p); rm -f "$scheduler"' EXIT
