@@ -65,7 +65,7 @@ SIGHTING_COLUMNS: tuple[Column, ...] = (
 OBJECT_COLUMNS: tuple[Column, ...] = (
     Column("object_id", _s, "", "'<field>-<number>'; never changes and is never used again"),
     Column("field_id", _s, "", "field whose coordinates x and y are"),
-    Column("same_as", _s, "", "ID this star got earlier in another field, known since; empty if none"),
+    Column("same_as", _s, "", "ID that stands for the star if it turned out to have several; else empty"),
     Column("x", _f8, "pixel", "mean place in the field along x"),
     Column("y", _f8, "pixel", "mean place in the field along y"),
     Column("scatter", _f8, "pixel", "rms distance of the sightings from it; NaN for a single one"),
