@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from opticam_dask import errors as errors
+    from opticam_dask.analysis import Analyzer as Analyzer
+    from opticam_dask.analysis import LightCurve as LightCurve
+    from opticam_dask.analysis import variability as variability
     from opticam_dask.calibration import BiasCorrector as BiasCorrector
     from opticam_dask.calibration import DarkNoiseCorrector as DarkNoiseCorrector
     from opticam_dask.calibration import FlatFieldCorrector as FlatFieldCorrector
     from opticam_dask.catalog.background import BaseBackground as BaseBackground
     from opticam_dask.catalog.background import DefaultBackground as DefaultBackground
     from opticam_dask.catalog.finder import DefaultFinder as DefaultFinder
+    from opticam_dask.cluster_spec import ClusterSpec as ClusterSpec
+    from opticam_dask.differential import DifferentialPhotometer as DifferentialPhotometer
+    from opticam_dask.differential import EnsembleConfig as EnsembleConfig
+    from opticam_dask.differential import RelativeLightCurves as RelativeLightCurves
     from opticam_dask.ingestion import ingest as ingest
     from opticam_dask.ingestion import verify_store as verify_store
     from opticam_dask.instrument import GENERIC as GENERIC
@@ -36,6 +43,7 @@ if TYPE_CHECKING:
     from opticam_dask.photometers import PlaneLocalBackground as PlaneLocalBackground
     from opticam_dask.photometers.noise_budget import NoiseBudget as NoiseBudget
     from opticam_dask.reducer import Reducer as Reducer
+    from opticam_dask.report import write_report as write_report
     from opticam_dask.schema import Flag as Flag
     from opticam_dask.simulate import Scene as Scene
     from opticam_dask.simulate import generate_flats as generate_flats
@@ -43,29 +51,43 @@ if TYPE_CHECKING:
     from opticam_dask.simulate import generate_observations as generate_observations
     from opticam_dask.simulate import simulate_calibration as simulate_calibration
     from opticam_dask.simulate import simulate_night as simulate_night
+    from opticam_dask.survey import Survey as Survey
+    from opticam_dask.survey import SurveyOptions as SurveyOptions
+    from opticam_dask.survey import read_ledger as read_ledger
+    from opticam_dask.survey.vacuum import vacuum as vacuum
     from opticam_dask.tables.compact import compact as compact
     from opticam_dask.tables.quality import frame_quality as frame_quality
+    from opticam_dask.tables.relative import comparison_stars as comparison_stars
+    from opticam_dask.tables.relative import open_relative_light_curves as open_relative_light_curves
+    from opticam_dask.tables.relative import relative_light_curve as relative_light_curve
+    from opticam_dask.tables.relative import relative_names as relative_names
+    from opticam_dask.tables.relative import relative_nights as relative_nights
     from opticam_dask.tables.store import light_curve as light_curve
     from opticam_dask.tables.store import open_light_curves as open_light_curves
     from opticam_dask.types import Exposure as Exposure
     from opticam_dask.types import PsfModel as PsfModel
 
 _HOME = {
+    "Analyzer": "analysis",
     "AperturePhotometer": "photometers",
     "BaseBackground": "catalog.background",
     "BaseLocalBackground": "photometers",
     "BasePhotometer": "photometers",
     "BiasCorrector": "calibration",
     "CameraSpec": "instrument",
+    "ClusterSpec": "cluster_spec",
     "DarkNoiseCorrector": "calibration",
     "DefaultBackground": "catalog.background",
     "DefaultFinder": "catalog.finder",
     "DefaultLocalBackground": "photometers",
+    "DifferentialPhotometer": "differential",
+    "EnsembleConfig": "differential",
     "Exposure": "types",
     "Flag": "schema",
     "FlatFieldCorrector": "calibration",
     "GENERIC": "instrument",
     "Instrument": "instrument",
+    "LightCurve": "analysis",
     "MedianLocalBackground": "photometers",
     "ModeLocalBackground": "photometers",
     "NoiseBudget": "photometers.noise_budget",
@@ -74,9 +96,13 @@ _HOME = {
     "PlaneLocalBackground": "photometers",
     "PsfModel": "types",
     "Reducer": "reducer",
+    "RelativeLightCurves": "differential",
     "Scene": "simulate",
+    "Survey": "survey",
+    "SurveyOptions": "survey",
     "check_data": "observation",
     "compact": "tables.compact",
+    "comparison_stars": "tables.relative",
     "frame_quality": "tables.quality",
     "generate_flats": "simulate",
     "generate_gappy_observations": "simulate",
@@ -85,11 +111,19 @@ _HOME = {
     "light_curve": "tables.store",
     "open_light_curves": "tables.store",
     "open_observation": "io.cube",
+    "open_relative_light_curves": "tables.relative",
+    "read_ledger": "survey",
+    "relative_light_curve": "tables.relative",
+    "relative_names": "tables.relative",
+    "relative_nights": "tables.relative",
     "simulate_calibration": "simulate",
     "simulate_night": "simulate",
     "sky_coordinates": "io.wcs",
     "stack_cameras": "io.cube",
+    "vacuum": "survey.vacuum",
+    "variability": "analysis",
     "verify_store": "ingestion",
+    "write_report": "report",
 }
 
 __all__ = [*_HOME, "errors"]
