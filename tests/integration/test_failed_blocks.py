@@ -10,10 +10,13 @@ from typing import Any
 
 import dask
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 import opticam_dask as opticam
 from opticam_dask.catalog import tracking
+from opticam_dask.cli.verify import command as verify_command
 from opticam_dask.errors import BusyError, OpticamError
 from opticam_dask.lazy.chunks import map_blocks_of_frames
 from opticam_dask.lazy.outcomes import Failure, going_on
@@ -122,6 +125,48 @@ def test_a_failing_block_gives_flagged_rows_and_the_next_run_makes_it_good(
     assert again["rows"].sum() == 12
     assert results(out) == results(undisturbed)
     assert verify(out) == []
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def zeroed(path: Path) -> None:
+    path.write_bytes(bytes(len(path.read_bytes())))
+
+
+def exchanged(path: Path) -> None:
+    path.write_bytes(path.with_name("part-00000006-00000009.parquet").read_bytes())
+
+
+def flipped(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[pq.ParquetFile(path).metadata.row_group(0).column(7).data_page_offset + 40] ^= 16
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("damage", [cut, zeroed, exchanged, flipped])
+def test_a_spoilt_part_is_found_and_only_its_block_is_measured_again(
+    night: Path, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    out = tmp_path / "out"
+    reduce(night, out, compact_from=0)
+    whole = results(out)
+    path = next(dataset_root(out, PHOTOMETER.label).rglob("camera=2*/part-00000003-*.parquet"))
+    damage(path)
+    found = verify(out)
+    assert [one.kind for one in found] == ["foreign" if damage is exchanged else "torn", "missing"]
+    if damage is flipped:
+        # a footer tells nothing of it: whoever doubts asks verify
+        assert len(reduce(night, out, compact_from=0)) == 0
+        done = CliRunner().invoke(verify_command, [str(out), "--repair"])
+        assert (done.exit_code, path.exists()) == (1, False)
+        assert f"removed {path}" in done.output
+    again = reduce(night, out, compact_from=0)
+    assert again["rows"].tolist() == [12]
+    assert results(out) == whole
+    done = CliRunner().invoke(verify_command, [str(out)])
+    assert (done.exit_code, "all rows are there" in done.output) == (0, True)
 
 
 def test_where_every_block_fails_the_run_stops_with_the_reason(
