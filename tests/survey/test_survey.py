@@ -28,8 +28,10 @@ from opticam_dask.simulate.scene import CameraSetup
 from opticam_dask.survey import Survey, SurveyOptions, read_ledger, work
 from opticam_dask.survey.inventory import Inventory
 from opticam_dask.survey.vacuum import vacuum
+from opticam_dask.survey.verify import repair_survey, verify_survey
 from opticam_dask.tables.parts import part_path, parts_in, write_rows
 from opticam_dask.tables.store import dataset_root, light_curve, open_light_curves
+from opticam_dask.tables.verify import repair
 
 # dask calls pandas with a keyword that pandas 3.1 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword in DataFrame:DeprecationWarning")
@@ -420,7 +422,7 @@ STEPS = [
 ]
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("step", STEPS)
 def test_whatever_step_a_run_dies_at_the_next_one_mends_it(place, done, reduced, monkeypatch, step, when):
     import opticam_dask.lazy.chunks as chunks
@@ -641,6 +643,22 @@ def test_compact_merges_parts_of_the_dataset_and_keeps_the_ids(place):
     assert (one.before, one.after, one.reason) == (2, 1, "")
     pd.testing.assert_frame_equal(rows_of(out), before)
     assert survey(place / "root", out).plan() == []
+
+
+def test_verify_finds_what_is_not_as_it_was_written_and_the_next_run_makes_it_again(place, done, reduced):
+    out = place / "out"
+    assert verify_survey(out) == []
+    root = dataset_root(out, LABEL)
+    (key,) = parts_in(root, SECOND, "2:r")
+    part_path(root, key).write_bytes(b"torn")
+    findings = verify_survey(out)
+    assert {one.kind for one in findings} >= {"torn"}
+    assert repair(findings) == [part_path(root, key)]
+    assert repair_survey(out) == [SECOND]
+    one = survey(place / "root", out)
+    assert one.run().reduced == (SECOND,)
+    assert verify_survey(out) == []
+    assert contents(out / "lcs") == contents(done / "out" / "lcs")
 
 
 def run_cli(monkeypatch, *words):
