@@ -16,12 +16,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 import numba
-from llvmlite import binding
 from numba.core import event
 from numba.core.dispatcher import Dispatcher
 
@@ -52,8 +52,9 @@ class SafeCache(event.Listener):
 
     def install(self) -> None:
         """Listen to numba's compiler, from now on."""
+        register: Any = event.register
         for kind in ("numba:compile", "numba:compiler_lock"):
-            event.register(kind, self)
+            register(kind, self)
 
     def on_start(self, happens: event.Event) -> None:
         """Have a task wait before it takes the compiler's lock."""
@@ -83,7 +84,7 @@ def locked(path: Path) -> Iterator[None]:
 
 def cache_folder() -> Path:
     """Folder of the cache of the kernels: NUMBA_CACHE_DIR, the package's own, or the user's."""
-    return Path(median_of_sorted.stats.cache_path)
+    return Path(str(median_of_sorted.stats.cache_path))
 
 
 def load_kernels(cache: SafeCache) -> None:
@@ -144,12 +145,13 @@ def _load(known: Path) -> None:
 def _key() -> str:
     """Digest of what compiled code depends on: the sources, numba, Python, and the kind of processor."""
     sources = [path.stat() for path in sorted((Path(__file__).parent / "kernels").glob("*.py"))]
+    processor = import_module("llvmlite.binding")
     parts = (
         numba.__version__,
         platform.python_version(),
         platform.machine(),
-        binding.get_host_cpu_name(),
-        binding.get_host_cpu_features().flatten(),
+        processor.get_host_cpu_name(),
+        processor.get_host_cpu_features().flatten(),
         [(state.st_size, state.st_mtime_ns) for state in sources],
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

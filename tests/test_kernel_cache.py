@@ -1,0 +1,79 @@
+"""Kernels are compiled once for all processes, and processes that save at once do not mix up their code."""
+
+from __future__ import annotations
+
+import fcntl
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numba import njit
+from numba.core import event
+
+from opticam_dask.kernel_cache import SafeCache, locked
+
+
+def taken(path: Path) -> bool:
+    """Whether another opener of the lock's file has to wait."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+class Watch(event.Listener):
+    """What the lock is, as a compilation ends and after it is saved."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.seen = path, set()
+
+    def on_start(self, happens: event.Event) -> None:
+        """Nothing is looked at."""
+
+    def on_end(self, happens: event.Event) -> None:
+        self.seen.add((happens.kind, taken(self.path)))
+
+
+@pytest.fixture
+def cache(tmp_path):
+    cache = SafeCache(tmp_path)
+    cache.install()
+    yield cache
+    for kind in ("numba:compile", "numba:compiler_lock"):
+        event.unregister(kind, cache)
+
+
+def test_the_cache_is_locked_from_the_end_of_a_compilation_until_it_is_saved(cache, tmp_path):
+    cache.ready.set()
+    path = tmp_path / "opticam.lock"
+    path.touch()
+    watch = Watch(path)
+    event.register("numba:compile", watch)
+    try:
+        assert njit(lambda x: x + 1)(np.int8(1)) == 2
+    finally:
+        event.unregister("numba:compile", watch)
+    # ours listens first
+    assert watch.seen == {("numba:compile", True)}
+    assert not taken(path)
+
+
+def test_a_task_waits_for_the_rehearsal_and_others_do_not(cache):
+    done = []
+    task = threading.Thread(
+        target=lambda: done.append(njit(lambda x: x + 2)(1)), name="Dask-Default-Threads-7"
+    )
+    task.start()
+    assert njit(lambda x: x + 3)(1) == 4
+    assert done == []
+    cache.ready.set()
+    task.join(60)
+    assert done == [3]
+
+
+def test_where_no_lock_can_be_had_work_goes_on(tmp_path):
+    with locked(tmp_path / "missing" / "lock"):
+        pass
