@@ -676,7 +676,7 @@ def test_the_command_says_what_it_would_do_and_prints_the_ledger(place, frames, 
     assert (code, capsys.readouterr().out) == (0, f"{BAD}: measure {LABEL} (new)\n1 nights to do\n")
     assert run_cli(monkeypatch, "survey", "--ledger", place / "out") == 0
     told = capsys.readouterr().out
-    assert re.search(rf"{SECOND} +2:r reduced +4 +4", told)
+    assert re.search(rf"{SECOND} +2:r +reduced +4 +4", told)
     assert "no date" in told
 
 
