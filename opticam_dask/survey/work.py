@@ -67,21 +67,20 @@ class NightWork:
 
     def __post_init__(self) -> None:
         self.master = Master.load(self.out)
+        self._started = time.perf_counter()
 
     def do(self, plans: Sequence[NightPlan]) -> dict[str, str]:
         """Do the nights in order of date; gives those that failed, with the reason."""
         self.cluster.start()
         for number, plan in enumerate(plans, 1):
-            started = time.perf_counter()
-            outcome = self._attempt(plan)
-            done = replace(outcome, seconds=time.perf_counter() - started)
-            self._enter(plan.night, done)
+            self._attempt(plan)
             self.say(f"[{number}/{len(plans)}] {describe(self.out, plan.night)}")
         self._publish_rest()
         return self.failed
 
-    def _attempt(self, plan: NightPlan) -> Outcome:
+    def _attempt(self, plan: NightPlan) -> None:
         """Do one night; what goes wrong costs this night alone, unless it would cost all of them."""
+        self._started = time.perf_counter()
         record = self.inventory.nights[plan.night]
         want = wanted(record, self.digests)
         kept = labels_kept(record, want)
@@ -92,8 +91,7 @@ class NightWork:
             outcome, problem = self._publish(plan.night, made)
             if not problem:
                 made[IDS] = ids_digest(self.master, plan.night)
-            self._settle(plan.night, "failed" if problem else "reduced", problem, made)
-            return outcome
+            self._settle(plan.night, "failed" if problem else "reduced", problem, made, outcome)
         except (StorageError, BusyError):
             raise
         except (InputError, CatalogError) as error:
@@ -103,7 +101,6 @@ class NightWork:
                 raise
             logger.exception("night %s", plan.night)
             self._settle(plan.night, "failed", str(error) or repr(error), kept)
-        return Outcome()
 
     def _measure(self, plan: NightPlan) -> None:
         """Reduce a night as far as needed, and let the master table know its stars."""
@@ -153,21 +150,22 @@ class NightWork:
                 self._attempt(NightPlan(night, (), "object IDs to publish"))
                 self.say(f"{night}: published again, more of its sources are identified")
 
-    def _settle(self, night: str, status: Status, reason: str, made: Mapping[str, str]) -> None:
+    def _settle(
+        self, night: str, status: Status, reason: str, made: Mapping[str, str], outcome: Outcome | None = None
+    ) -> None:
+        """Enter what came of a night into the ledger, then note that it is settled."""
         record = self.inventory.nights[night]
         if status != "reduced":
             self.failed[night] = reason
-        self._note(night, replace(record, status=status, reason=reason, made=dict(made)))
+        settled = replace(record, status=status, reason=reason, made=dict(made))
+        done = replace(outcome or Outcome(), seconds=time.perf_counter() - self._started)
+        rows = night_rows(self.out, night, settled, self.options.instrument, done)
+        update_ledger(self.out, {night: rows})
+        self._note(night, settled)
 
     def _note(self, night: str, record: NightRecord) -> None:
         self.inventory = self.inventory.with_night(night, record)
         self.inventory.save(self.out)
-
-    def _enter(self, night: str, outcome: Outcome) -> None:
-        record = self.inventory.nights[night]
-        update_ledger(
-            self.out, {night: night_rows(self.out, night, record, self.options.instrument, outcome)}
-        )
 
 
 def describe(out: Path, night: str) -> str:
