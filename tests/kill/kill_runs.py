@@ -115,13 +115,13 @@ class Reduction:
         return workers_among(list(self.descendants.values()))
 
     def until(self, stage: str, share: float, lengths: dict[str, float]) -> str:
-        """Wait until a share of a stage has passed, as far as its length is known; say where it stands."""
+        """Wait until a share of a stage has passed, or the stage; say where the run stands then."""
         assert self.process is not None
         wanted = STAGES.index(stage)
         while self.process.poll() is None and reached(self.out) < wanted:
             time.sleep(0.002)
         end = time.monotonic() + share * lengths[stage]
-        while self.process.poll() is None and time.monotonic() < end:
+        while self.process.poll() is None and time.monotonic() < end and reached(self.out) <= wanted:
             time.sleep(0.001)
         at = reached(self.out)
         return STAGES[at] if 0 <= at < len(STAGES) else "elsewhere"
