@@ -4,6 +4,7 @@ from opticam_dask.simulate.calibration import SimulatedCalibration, simulate_cal
 from opticam_dask.simulate.observations import SimulatedNight, simulate_flats, simulate_night
 from opticam_dask.simulate.parts import CameraSetup, Cloud, Transit, Variable
 from opticam_dask.simulate.scene import Scene
+from opticam_dask.simulate.survey import SimulatedSurvey, simulate_survey
 from opticam_dask.simulate.tutorial import (
     generate_flats,
     generate_gappy_observations,
@@ -17,6 +18,7 @@ __all__ = [
     "Scene",
     "SimulatedCalibration",
     "SimulatedNight",
+    "SimulatedSurvey",
     "Transit",
     "Variable",
     "generate_flats",
@@ -25,5 +27,6 @@ __all__ = [
     "simulate_calibration",
     "simulate_flats",
     "simulate_night",
+    "simulate_survey",
     "tutorial_scene",
 ]
