@@ -41,6 +41,7 @@ RANKS = {
     "observation": 5,
     "report": 5,
     "inspection": 6,
+    "explore": 6,
     "follow": 6,
     "reducer": 6,
     "survey": 7,
