@@ -111,6 +111,7 @@ class Inspection(ABC):
         """Begin to draw what the catalogue pass found; photometry goes on meanwhile."""
         figures.of_headers(self._gallery, self._stage)
         figures.of_catalogs(self._gallery, self._stage, self._catalogs)
+        self._gallery.show()
 
     def _draw_light_curves(self, photometers: Sequence[BasePhotometer]) -> None:
         """Draw how well the sources were measured, and wait for all figures."""

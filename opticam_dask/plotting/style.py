@@ -44,14 +44,20 @@ def save_figure(figure: Figure, path: Path) -> Path:
     return path
 
 
-def show_in_notebook(figure: Figure) -> None:
-    """Display a figure when running in Jupyter; do nothing elsewhere."""
+def in_notebook() -> bool:
+    """Whether this runs in IPython or Jupyter."""
     try:
         from IPython import get_ipython
-        from IPython.display import Image, display
     except ImportError:
-        return
-    if get_ipython() is not None:
+        return False
+    return get_ipython() is not None
+
+
+def show_in_notebook(figure: Figure) -> None:
+    """Display a figure when running in Jupyter; do nothing elsewhere."""
+    if in_notebook():
+        from IPython.display import Image, display
+
         # As bytes: a figure outside pyplot draws itself only where pyplot has been set up.
         picture = BytesIO()
         figure.savefig(picture, format="png", dpi=100)

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opticam_dask.plotting.style import save_figure, show_in_notebook
+from opticam_dask.plotting.style import in_notebook, save_figure, show_in_notebook
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,6 +49,11 @@ class Gallery:
         """
         if self.draws and not _is_current(path, shows):
             self._pending.append((path, self._thread.submit(_draw, draw, path)))
+
+    def show(self) -> None:
+        """Show what was asked for so far below the cell that asked, where there are cells."""
+        if self._show and in_notebook():
+            self.finish()
 
     def finish(self) -> None:
         """Wait for the figures; one that could not be drawn costs a warning, never a result."""
