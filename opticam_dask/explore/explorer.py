@@ -151,7 +151,8 @@ class CubeExplorer:
             self.view.curve.show(curve, f"{self.camera}, source {source}  ({self.model.label})", unit)
         except OpticamError as error:
             self.view.curve.empty(str(error))
-        self.view.cutouts.show(self.model.cutouts(self.camera, source, N_CUTOUTS))
+        cutouts = self.model.cutouts(self.camera, source, N_CUTOUTS)
+        self.view.cutouts.show(cutouts, self.controls.stretch.value)
 
     def _forget_star(self) -> None:
         self.source = 0

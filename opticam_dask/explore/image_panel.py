@@ -23,9 +23,11 @@ _STRETCH_CLASSES = {
     "asinh": "AsinhStretch",
     "log": "LogStretch",
 }
+_SEMI_AXIS = 1.5 * FWHM_PER_SIGMA  # of a mark in standard deviations: within the annulus
+_TICKS = 6
 _MARK, _ANNULUS, _CHOSEN = "#D55E00", "#0072B2", "#009E73"
 _MOST_NAMES = 60  # more IDs than that hide the stars
-_APART = 1.3  # of an ID from its star, in semi-axes of the mark
+_APART = 5.8  # of an ID from its star along both axes, in standard deviations: beyond the annulus
 
 
 class ImagePanel:
@@ -68,11 +70,14 @@ class ImagePanel:
             Ends of the scale.
         """
         shown, step = binned(image)
-        low, high = limits or _limits(shown, percent)
+        low, high = limits or ends_of(shown, percent)
         self._drawn.set_data(shown)
         ny, nx = (step * length for length in shown.shape)
         self._drawn.set_extent((-0.5, nx - 0.5, -0.5, ny - 0.5))
-        self._drawn.set_norm(_norm(stretch, low, high))
+        norm = grey_scale(stretch, low, high)
+        self._drawn.set_norm(norm)
+        ticks = np.asarray(norm.inverse(np.linspace(0.0, 1.0, _TICKS)))
+        self._bar.set_ticks(ticks, labels=[f"{value:.4g}" for value in ticks])
         if self._shape != image.shape:
             self._shape = (image.shape[0], image.shape[1])
             self.ax.set(xlim=(-0.5, image.shape[1] - 0.5), ylim=(-0.5, image.shape[0] - 0.5))
@@ -81,7 +86,7 @@ class ImagePanel:
     def mark(
         self, sources: Sources | None, chosen: int | None, annulus: tuple[float, float] | None, *, names: bool
     ) -> None:
-        """Put an ellipse of two FWHM and an ID at each source, and the annulus around it.
+        """Put an ellipse of semi-axes of 1.5 FWHM and an ID at each source, and the annulus around it.
 
         Parameters
         ----------
@@ -99,12 +104,12 @@ class ImagePanel:
         self._marks, self._names = [], []
         if sources is None or not len(sources.xy):
             return
-        self._add(sources, 2.0 * FWHM_PER_SIGMA, _MARK, "-")
+        self._add(sources, _SEMI_AXIS, _MARK, "-")
         for scale in annulus or ():
             self._add(sources, scale, _ANNULUS, "--")
         here = sources._replace(xy=sources.xy[sources.ids == chosen])
         if len(here.xy):
-            self._add(here, 2.0 * FWHM_PER_SIGMA, _CHOSEN, "-", width=2.5)
+            self._add(here, _SEMI_AXIS, _CHOSEN, "-", width=2.5)
         for number, (x, y) in zip(sources.ids[:_MOST_NAMES], sources.xy[:_MOST_NAMES], strict=True):
             if names:
                 self._name(int(number), x, y, sources.psf.semimajor_sigma)
@@ -136,7 +141,7 @@ class ImagePanel:
         self._marks.append(self.ax.add_collection(marks, autolim=False))
 
     def _name(self, number: int, x: float, y: float, sigma: float) -> None:
-        away = _APART * 2.0 * FWHM_PER_SIGMA * sigma
+        away = _APART * sigma
         text = self.ax.text(x + away, y + away, str(number), color=_MARK, fontsize=8, clip_on=True)
         text.set_in_layout(False)
         self._names.append(text)
@@ -154,14 +159,16 @@ def check_stretch(stretch: str) -> None:
         raise InputError(f"no stretch {stretch!r}; there are: {', '.join(STRETCHES)}")
 
 
-def _norm(stretch: str, low: float, high: float) -> Any:
+def grey_scale(stretch: str, low: float, high: float) -> Any:
+    """Make matplotlib's norm of one of `STRETCHES` between two values."""
     from astropy import visualization
 
     function = getattr(visualization, _STRETCH_CLASSES[stretch])()
     return visualization.ImageNormalize(vmin=low, vmax=high, stretch=function, clip=True)
 
 
-def _limits(shown: Image, percent: tuple[float, float]) -> tuple[float, float]:
+def ends_of(shown: Image, percent: tuple[float, float]) -> tuple[float, float]:
+    """Find the ends of the grey scale; for an image without a pixel any will do."""
     if not np.isfinite(shown).any():
         return 0.0, 1.0
     low, high = (float(value) for value in np.nanpercentile(shown, percent))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from opticam_dask.plotting.images import show_image
+from opticam_dask.explore.image_panel import ends_of, grey_scale
 from opticam_dask.plotting.series import MOST_POINTS, plot_series
 from opticam_dask.tables.source_quality import SPOILT
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from opticam_dask.explore.model import Cutout
 
 _GOOD, _SPOILT, _NOW = "#0072B2", "#D55E00", "#000000"
+_PERCENT = (1.0, 99.7)
 _DAY = 86_400.0
 _LONG = 2.0  # days from which the axis is in days
 
@@ -104,13 +105,16 @@ class CutoutPanel:
         self._axes = list(axes)
         self.show([])
 
-    def show(self, cutouts: Sequence[Cutout]) -> None:
-        """Draw cutouts in order of time; one that cannot be read says so."""
+    def show(self, cutouts: Sequence[Cutout], stretch: str = "linear") -> None:
+        """Draw cutouts in order of time on one grey scale; one that cannot be read says so."""
+        pixels = np.concatenate([np.empty(0), *(cutout.image.ravel() for cutout in cutouts)])
+        norm = grey_scale(stretch, *ends_of(pixels, _PERCENT))
         for number, ax in enumerate(self._axes):
             ax.clear()
-            ax.set_axis_off()
+            ax.set(xticks=[], yticks=[])
+            ax.set_visible(number < len(cutouts))
             if number < len(cutouts):
-                _cutout(cutouts[number], ax)
+                _cutout(cutouts[number], ax, norm)
 
 
 def _points(ax: Axes, x: NDArray[np.float64], flux: NDArray[np.float64], errors: NDArray[np.float64]) -> None:
@@ -135,12 +139,11 @@ def _axis(curve: pd.DataFrame) -> tuple[NDArray[np.float64], str]:
     return since, f"time since {name} {start:.5f} ({system}) [{'d' if long else 's'}]"
 
 
-def _cutout(cutout: Cutout, ax: Axes) -> None:
-    title = f"{cutout.facts.frame}"
+def _cutout(cutout: Cutout, ax: Axes, norm: Any) -> None:
     if np.isfinite(cutout.image).any():
-        show_image(cutout.image, ax, percent=(1.0, 99.5))
+        ax.imshow(cutout.image, origin="lower", cmap="gray_r", norm=norm, interpolation="nearest")
         ax.plot(*cutout.xy, "+", color=_SPOILT, markersize=8)
     else:
         why = "unreadable" if cutout.problem else "outside"
         ax.text(0.5, 0.5, why, ha="center", va="center", fontsize=8, transform=ax.transAxes)
-    ax.set_title(title, fontsize=8, pad=2)
+    ax.set_title(f"frame {cutout.facts.frame}", fontsize=8, pad=2)
