@@ -65,8 +65,32 @@ def index_observation(
     InputError
         If there is no folder or no FITS file.
     """
+    frames = scan_beside(
+        source,
+        tree,
+        instrument=instrument,
+        recursive=recursive,
+        target=target,
+        map_headers=map_headers,
+        progress=progress,
+    )
+    write_frames(frames, tree.frames)
+    return frames
+
+
+def scan_beside(
+    source: DataSource,
+    tree: OutputTree,
+    *,
+    instrument: Instrument,
+    recursive: bool = False,
+    target: SkyCoord | str | None = None,
+    map_headers: MapHeaders | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Index the frames as `index_observation` does, and write nothing."""
     previous = read_frames(tree.frames) if tree.frames.is_file() else None
-    frames = scan(
+    return scan(
         source,
         instrument,
         recursive=recursive,
@@ -75,8 +99,6 @@ def index_observation(
         map_headers=map_headers,
         progress=progress,
     )
-    write_frames(frames, tree.frames)
-    return frames
 
 
 def check_data(

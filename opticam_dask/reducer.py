@@ -24,8 +24,9 @@ from opticam_dask.cluster_spec import Place
 from opticam_dask.errors import InputError
 from opticam_dask.inspection import Inspection
 from opticam_dask.instrument import OPTICAM_MX, Instrument
+from opticam_dask.io.frame_index import write_frames
 from opticam_dask.io.scan_report import scan_report
-from opticam_dask.observation import DataSource, header_mapper, index_observation, usable, without_barycentre
+from opticam_dask.observation import DataSource, header_mapper, scan_beside, usable, without_barycentre
 from opticam_dask.photometers.base import BasePhotometer
 from opticam_dask.runner import place_of
 from opticam_dask.session import Session
@@ -33,7 +34,7 @@ from opticam_dask.stages import CatalogStage, PhotometryStage
 from opticam_dask.stages.coordinates import WcsOption, check_wcs
 from opticam_dask.stages.gallery import Gallery
 from opticam_dask.tables.light_curves import BlockSummary
-from opticam_dask.workspace import OutputTree, settings_of_results, versions
+from opticam_dask.workspace import Journal, OutputTree, settings_of_results, versions
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
@@ -155,6 +156,7 @@ class Reducer(Inspection):
         self.verbose = verbose
         self.show_plots = show_plots
         self._tree = OutputTree(out_directory)
+        self._journal = Journal(self._tree, verbose=verbose)
         self._place = place_of(cluster)
         self._settings = {
             "data_directory": str(data_directory),
@@ -184,10 +186,11 @@ class Reducer(Inspection):
             self.say, show=show_plots, draw=config.figures() if figures is None else figures
         )
         self._catalogs: dict[str, CameraCatalog] = self._stage.known(self.say)
-        self._record()
+        if not self._stage.is_made:
+            self._begin()
 
     def _scan(self, *, recursive: bool, target: SkyCoord | str | None, barycenter: bool) -> None:
-        frames = index_observation(
+        self._index = scan_beside(
             self.data_directory,
             self._tree,
             instrument=self.instrument,
@@ -195,13 +198,20 @@ class Reducer(Inspection):
             target=target,
             map_headers=self._map_headers,
         )
-        self.frames = frames if barycenter else without_barycentre(frames)
+        self.frames = self._index if barycenter else without_barycentre(self._index)
         self.say(scan_report(self.frames))
 
     def _map_headers(self, func: Callable[..., Any], batches: Sequence[Any]) -> list[Any]:
         """Read headers; there are new frames, so that what follows needs the cluster."""
         self._run.begin()
         return header_mapper(self._run)(func, batches)
+
+    def _begin(self) -> None:
+        """Write the frame index, the log and the settings: what is asked is sure not to be refused."""
+        if not self._journal.is_open:
+            write_frames(self._index, self._tree.frames)
+            self._journal.open()
+            self._record()
 
     def _record(self) -> None:
         config = {**self._settings, **self._stage.settings(), **settings_of_results(self._tree)}
@@ -218,7 +228,7 @@ class Reducer(Inspection):
 
     def say(self, message: str) -> None:
         """Log a message, and print it when verbose."""
-        self._tree.say(message, verbose=self.verbose)
+        self._journal.say(message)
 
     @property
     def catalogs(self) -> dict[str, QTable]:
@@ -281,10 +291,13 @@ class Reducer(Inspection):
             translation_limit=translation_limit,
             scale_limit=scale_limit,
         )
+        if not self._stage.is_made_with(config, overwrite=overwrite):
+            self._begin()
         self._catalogs = self._stage.create(
             config, run=self._run, say=self.say, overwrite=overwrite, show=self.show_plots
         )
-        self._record()
+        if self._journal.is_open:
+            self._record()
         self._draw_catalogs()
 
     def photometry(
@@ -324,6 +337,8 @@ class Reducer(Inspection):
         given = [photometer] if isinstance(photometer, BasePhotometer) else list(photometer)
         photometers = [self._equipped(each) for each in given]
         stage = PhotometryStage(self._stage, catalogs, photometers)
+        stage.check(overwrite=overwrite)
+        self._begin()
         summaries = stage.measure(run=self._run, say=self.say, overwrite=overwrite)
         self._record()
         if export_csv:

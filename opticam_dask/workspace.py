@@ -94,6 +94,39 @@ class OutputTree:
         write_text(path, json.dumps(values, indent=2, sort_keys=True, default=str) + "\n")
 
 
+class Journal:
+    """What a run says, written to the log once it is known that the run changes something.
+
+    Parameters
+    ----------
+    tree : OutputTree
+        Where the log is.
+    verbose : bool
+        Whether to print as well.
+    """
+
+    def __init__(self, tree: OutputTree, *, verbose: bool) -> None:
+        self.tree, self.verbose = tree, verbose
+        self.is_open = False
+        self._waiting: list[str] = []
+
+    def say(self, message: str) -> None:
+        """Print a message, and log it, now or when the journal is opened."""
+        if self.is_open:
+            self.tree.say(message, verbose=self.verbose)
+            return
+        self._waiting.append(message)
+        if self.verbose:
+            announce(message)
+
+    def open(self) -> None:
+        """Write what was said so far, and from now on everything at once."""
+        self.is_open = True
+        waiting, self._waiting = self._waiting, []
+        for message in waiting:
+            self.tree.say(message, verbose=False)
+
+
 def announce(message: str) -> None:
     """Print a message the way users of `opticam` know."""
     sys.stdout.writelines(f"[OPTICAM] {line}\n" for line in message.splitlines())

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from opticam_dask.cli.options import config_option
+
 EPILOG = """\b
 Examples:
   opticam-dask report out
@@ -18,6 +20,7 @@ Examples:
 @click.option(
     "--to", "path", type=click.Path(path_type=Path, dir_okay=False), help="The file [OUT/report.html]."
 )
+@config_option
 def command(out: Path, path: Path | None) -> None:
     """Write one page that shows the reduction in OUT: light curves to zoom into, quality, what was rejected.
 

@@ -93,6 +93,23 @@ class CatalogStage:
         }
         return {**self._frames_digests, "calibration": calibrations}
 
+    @property
+    def is_made(self) -> bool:
+        """Whether there are catalogues, made with whatever settings."""
+        return self._recorded.is_file()
+
+    def is_made_with(self, config: AlignmentConfig, *, overwrite: bool) -> bool:
+        """Whether the catalogues there hold; not if blocks failed that are to be tried again.
+
+        Raises
+        ------
+        SettingsChangedError
+            If they were made with other settings and must not be overwritten.
+        """
+        settings = {**self.settings(), **asdict(config)}
+        unfinished = overwrite and bool(not_aligned(self.tree.root))
+        return made_with(self._recorded, settings, overwrite=overwrite) and not unfinished
+
     def create(
         self, config: AlignmentConfig, *, run: Run, say: Say, overwrite: bool, show: bool
     ) -> dict[str, CameraCatalog]:
@@ -106,12 +123,10 @@ class CatalogStage:
     def _create(
         self, config: AlignmentConfig, run: Run, say: Say, *, overwrite: bool, show: bool
     ) -> dict[str, CameraCatalog]:
-        sweep(self.tree.root, self.tree.cat, self.tree.cat / "stacked_images", self.tree.misc)
-        settings = {**self.settings(), **asdict(config)}
-        unfinished = overwrite and bool(not_aligned(self.tree.root))
-        if made_with(self._recorded, settings, overwrite=overwrite) and not unfinished:
+        if self.is_made_with(config, overwrite=overwrite):
             say("Catalogues exist and fit the settings; reading them back.")
             return load_catalogs(self.tree.root)
+        sweep(self.tree.root, self.tree.cat, self.tree.cat / "stacked_images", self.tree.misc)
         forget(self.tree.cat, first=self._recorded)
         self.tree.alignment.unlink(missing_ok=True)
         catalogs, reasons = self._build(config, run, say)
@@ -121,7 +136,7 @@ class CatalogStage:
         figure = catalogs_figure({c: (k.stacked_image, k.xy, k.psf) for c, k in catalogs.items()})
         save_figure(figure, self.tree.cat / "catalogs.pdf")
         # Last: where the settings stand, every camera has its catalogue.
-        record(self._recorded, settings)
+        record(self._recorded, {**self.settings(), **asdict(config)})
         if show:
             show_in_notebook(figure)
         return catalogs

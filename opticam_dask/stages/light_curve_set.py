@@ -56,13 +56,17 @@ class LightCurveSet:
         """Folder of the parquet dataset."""
         return self.tree.light_curves(self.label)
 
+    @property
+    def recorded(self) -> Path:
+        """Settings the light curves were made with."""
+        return self.folder / "settings.json"
+
     def prepare(self, settings: dict[str, Any], *, overwrite: bool) -> None:
         """Forget results made with other settings, or refuse to."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        recorded = self.folder / "settings.json"
-        if not made_with(recorded, settings, overwrite=overwrite):
-            forget(self.folder, first=recorded)
-            record(recorded, settings)
+        if not made_with(self.recorded, settings, overwrite=overwrite):
+            forget(self.folder, first=self.recorded)
+            record(self.recorded, settings)
         sweep(self.folder)
         self.made_of = digest(settings)
 

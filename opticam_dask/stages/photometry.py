@@ -26,6 +26,7 @@ from opticam_dask.stages.light_curve_set import LightCurveSet
 from opticam_dask.stages.profiles import moffat_psfs
 from opticam_dask.tables.atomic import sweep
 from opticam_dask.tables.coverage import lacking
+from opticam_dask.tables.digest import made_with
 from opticam_dask.tables.failed_blocks import give_up
 from opticam_dask.tables.light_curves import (
     AlignedBlock,
@@ -97,6 +98,20 @@ class PhotometryStage:
             "times": {camera: self.clock(catalog).digest() for camera, catalog in self.catalogs.items()},
         }
 
+    def check(self, *, overwrite: bool) -> None:
+        """Refuse what cannot be measured before anything is touched.
+
+        Raises
+        ------
+        SettingsChangedError
+            If light curves made with other settings exist and must not be overwritten.
+        InputError
+            If a local background function does not work.
+        """
+        for each in self.sets:
+            made_with(each.recorded, self.settings(each.photometer), overwrite=overwrite)
+            self._check(each.photometer)
+
     def measure(self, *, run: Run, say: Say, overwrite: bool) -> list[BlockSummary]:
         """Measure the blocks whose part is missing; each is read once for all photometers.
 
@@ -106,8 +121,7 @@ class PhotometryStage:
             return self._measure(run, say, overwrite=overwrite)
 
     def _measure(self, run: Run, say: Say, *, overwrite: bool) -> list[BlockSummary]:
-        for each in self.sets:
-            self._check(each.photometer)
+        self.check(overwrite=overwrite)
         self._warn(say)
         for each in self.sets:
             each.prepare(self.settings(each.photometer), overwrite=overwrite)

@@ -150,4 +150,40 @@ def test_frames_that_come_or_go_do_not_get_the_transforms_of_others(night: Path,
     again = reducer(night, tmp_path / "out")
     with pytest.raises(CatalogError, match=r"create_catalogs\(\)"):
         again.photometry(aperture(3.0))
-    assert "other frames" in (tmp_path / "out" / "opticam.log").read_text()
+    assert again.catalogs == {}
+
+
+def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def reduce(night: Path, out: Path, photometers: list[Any], **options: Any) -> None:
+    with opticam.Reducer(out, night, show_plots=False, verbose=False, **options) as reduction:
+        reduction.create_catalogs()
+        reduction.photometry(photometers)
+
+
+@pytest.mark.parametrize("changed", ["threshold", "target", "frames", "photometer", "one of two photometers"])
+def test_a_refused_run_touches_nothing(night: Path, tmp_path: Path, changed: str) -> None:
+    out = tmp_path / "out"
+    reduce(night, out, [aperture(3.0)])
+    before = contents(out)
+    options: dict[str, Any] = {}
+    photometers: list[Any] = [aperture(3.0)]
+    if changed == "threshold":
+        options = {"threshold": 7.0}
+    elif changed == "target":
+        options = {"target": "05:34:31.9 +22:00:52"}
+    elif changed == "frames":
+        next(night.glob("*g*.fit")).unlink()
+    elif changed == "photometer":
+        photometers = [aperture(4.0)]
+    else:
+        photometers = [opticam.OptimalPhotometer(forced=True), aperture(4.0)]
+    with pytest.raises(SettingsChangedError, match="overwrite=True"):
+        reduce(night, out, photometers, **options)
+    assert contents(out) == before
