@@ -108,6 +108,11 @@ class CameraFrames:
         self._row = self._rows(None if catalog is None else catalog.alignment)
         self._psfs = None if catalog is None else frame_psfs(catalog.alignment, catalog.psf)
 
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """IDs of the catalogued sources, brightest first; none without a catalogue."""
+        return np.asarray([] if self.catalog is None else self.catalog.table["source"], np.int64)
+
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -154,8 +159,7 @@ class CameraFrames:
         affine = self.catalog.alignment[list(AFFINE_COLUMNS)].iloc[row].to_numpy(np.float64).reshape(2, 3)
         if not np.isfinite(affine).all():
             return None
-        ids = np.asarray(self.catalog.table["source"], np.int64)
-        return Sources(ids, apply(affine, self.catalog.xy), PsfModel(*self._psfs[row].tolist()))
+        return Sources(self.ids, apply(affine, self.catalog.xy), PsfModel(*self._psfs[row].tolist()))
 
     def placed(self) -> NDArray[np.int64]:
         """Find the indices of the frames that have a transform."""

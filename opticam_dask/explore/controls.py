@@ -53,6 +53,7 @@ class Controls:
         self.percent = widgets.FloatRangeSlider(
             value=_PERCENT, min=0.0, max=100.0, step=0.1, description="scale [%]", continuous_update=False
         )
+        self.percent.readout_format, self.percent.layout.width = ".1f", "340px"
         self.hold = widgets.Checkbox(value=False, description="hold scale", indent=False)
         self.marks = widgets.Checkbox(value=True, description="catalogue", indent=False)
         self.annulus = widgets.Checkbox(value=True, description="sky annulus", indent=False)
@@ -130,5 +131,6 @@ def _canvas(figure: Figure) -> Any:
         backend.FigureManager(canvas, 0)
     canvas.header_visible = False
     canvas.toolbar_visible = True
+    canvas.toolbar_position = "bottom"
     canvas.resizable = False
     return canvas

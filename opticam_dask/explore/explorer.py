@@ -145,13 +145,16 @@ class CubeExplorer:
         self.source = source
         with self._quietly():
             self.controls.star.value = source
-        unit = self.model.frames(self.camera).unit
+        unit, title = self.model.frames(self.camera).unit, f"{self.camera}, source {source}"
         try:
             curve = self.model.curve(self.camera, source)
-            self.view.curve.show(curve, f"{self.camera}, source {source}  ({self.model.label})", unit)
+            self.view.curve.show(curve, f"{title}  ({self.model.label})", unit)
         except OpticamError as error:
             self.view.curve.empty(str(error))
-        cutouts = self.model.cutouts(self.camera, source, N_CUTOUTS)
+        try:
+            cutouts = self.model.cutouts(self.camera, source, N_CUTOUTS)
+        except InputError:
+            cutouts = []  # where there is no such source, the panel of the curve says so
         self.view.cutouts.show(cutouts, self.controls.stretch.value)
 
     def _forget_star(self) -> None:

@@ -42,7 +42,8 @@ class ImagePanel:
     def __init__(self, ax: Axes) -> None:
         self.ax = ax
         self._drawn = ax.imshow(np.zeros((2, 2)), origin="lower", cmap="gray_r", interpolation="nearest")
-        self._bar = ax.figure.colorbar(self._drawn, ax=ax, fraction=0.046, pad=0.02)
+        # beside the image, whatever its shape
+        self._bar = ax.figure.colorbar(self._drawn, cax=ax.inset_axes((1.03, 0.0, 0.04, 1.0)))
         self._marks: list[Collection] = []
         self._names: list[Any] = []
         self._shape: tuple[int, int] | None = None

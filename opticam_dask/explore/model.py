@@ -156,12 +156,19 @@ class ExplorerModel:
             ID in its catalogue.
         number : int
             Frames at most; of each, only the part around the star is read where its file allows.
+
+        Raises
+        ------
+        InputError
+            If the catalogue has no such source.
         """
         frames = self.frames(camera)
         placed = frames.placed()
         if not placed.size:
             return []
         chosen = [(int(i), frames.sources(int(i))) for i in spread(placed, number)]
+        if source not in frames.ids:
+            raise InputError(f"{camera}: no source {source}; the catalogue has {len(frames.ids)}")
         places = [(i, found.xy[found.ids == source][0]) for i, found in chosen if found is not None]
         half = self.half_of_cutout(chosen[0][1])
         windows = [(i, _window(xy, half, frames.shape[1:])) for i, xy in places]

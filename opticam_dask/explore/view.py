@@ -34,13 +34,14 @@ class ExplorerView:
     def __init__(self) -> None:
         from matplotlib.figure import Figure
 
-        self.figure: Figure = Figure(figsize=_SIZE, dpi=_DPI, layout="constrained")
-        grid = self.figure.add_gridspec(4, 2 * _COLUMNS, height_ratios=[1.3, 1.3, 1, 1])
-        self.image = ImagePanel(self.figure.add_subplot(grid[:, :_COLUMNS]))
-        self.curve = CurvePanel(self.figure.add_subplot(grid[:2, _COLUMNS:]))
+        # nothing moves while frames and stars come and go: the layout is not the artists' affair
+        self.figure: Figure = Figure(figsize=_SIZE, dpi=_DPI)
+        self.image = ImagePanel(self.figure.add_axes((0.065, 0.09, 0.375, 0.85)))
+        self.curve = CurvePanel(self.figure.add_axes((0.63, 0.54, 0.355, 0.4)))
+        grid = self.figure.add_gridspec(2, _COLUMNS, left=0.6, right=0.985, bottom=0.02, top=0.39)
         self.cutouts = CutoutPanel(
             [
-                self.figure.add_subplot(grid[2 + number // _COLUMNS, _COLUMNS + number % _COLUMNS])
+                self.figure.add_subplot(grid[number // _COLUMNS, number % _COLUMNS])
                 for number in range(N_CUTOUTS)
             ]
         )
@@ -65,7 +66,7 @@ def words_of(facts: FrameFacts, count: int) -> Sequence[tuple[str, str]]:
         ("exposure", facts.exposure_s, "{:g} s"),
         ("airmass", facts.airmass, "{:.3f}"),
         ("FWHM", facts.fwhm_px, "{:.2f} pixel"),
-        ("extinction by cloud", facts.cloud_mag, "{:.2f} mag"),
+        ("extinction by cloud", round(facts.cloud_mag, 2) + 0.0, "{:.2f} mag"),
     )
     known = [(name, form.format(value)) for name, value, form in numbers if value == value]
     status = f"{facts.status} ({facts.reason})" if facts.reason else facts.status
