@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -40,12 +41,18 @@ from opticam_dask.lazy.chunks import map_blocks_of_frames
 from opticam_dask.lazy.outcomes import going_on
 
 if TYPE_CHECKING:
+    from astropy.table import QTable
+
+    from opticam_dask.catalog.tracking import Partial
     from opticam_dask.io.blocks import FrameBlock
 
 Run = Callable[[Any, str], list[Any]]
 
 N_SCOUTS = (24, 192)
 """Frames looked at to find a reference; more if the first few show no star."""
+
+_ONE_CAMERA = threading.Lock()
+"""Of the cameras that end together, one at a time works on whole images of 8 bytes a pixel, ten and more."""
 
 __all__ = ["AlignmentConfig", "CameraCatalog", "build_catalog", "build_tracked", "with_anchors"]
 
@@ -127,24 +134,38 @@ def build_tracked(
         plan = _plan(blocks, order, reference, config)
         plan = with_anchors(blocks, plan, run)
         partial = follow_all(blocks, plan, run)
-        noise, spread = spread_of(partial.rows)
-        stack = clean_mean(partial.stack, plan.scale, noise=noise, spread=spread, sigma=reference.sigma)
         psf = psf_model(reference, _gain(blocks), aperture_selector, partial.rows)
-        table = find_sources(
-            stack,
-            partial.stack.count,
-            background=background or MeshBackground(default_box_size(stack.shape[1], reference.sigma)),
-            finder=finder,
-            threshold=threshold,
-            max_sources=config.max_catalog_sources,
-            sigma=reference.sigma,
-            gain=_gain(blocks),
-        )
+        with _ONE_CAMERA:
+            stack, table = _sources(blocks, partial, plan, background, finder, threshold)
     except CatalogError as error:
         raise CatalogError(f"camera {camera}: {error}") from error
     alignment = alignment_table(blocks, order, partial)
     key, hot = reference.scout.key, reference.lasting
     return CameraCatalog(camera, table, psf, stack, alignment, key, hot), plan
+
+
+def _sources(
+    blocks: Sequence[FrameBlock],
+    partial: Partial,
+    plan: TrackingPlan,
+    background: Callable[..., Any] | None,
+    finder: Callable[..., Any],
+    threshold: float,
+) -> tuple[NDArray[np.float64], QTable]:
+    """Mean of the frames, and its sources."""
+    noise, spread = spread_of(partial.rows)
+    stack = clean_mean(partial.stack, plan.scale, noise=noise, spread=spread, sigma=plan.sigma)
+    table = find_sources(
+        stack,
+        partial.stack.count,
+        background=background or MeshBackground(default_box_size(stack.shape[1], plan.sigma)),
+        finder=finder,
+        threshold=threshold,
+        max_sources=plan.config.max_catalog_sources,
+        sigma=plan.sigma,
+        gain=_gain(blocks),
+    )
+    return stack, table
 
 
 def _all_positions(blocks: Sequence[FrameBlock], order: FrameOrder) -> NDArray[np.int64]:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 ANCHOR_STEP = 32
 """From one frame of known transform to the next there are no more frames than this."""
-_BUNDLE = 32  # frames to a task, if there are tasks enough
+_BUNDLE = (32, 256)  # frames to a task at least, if there are tasks enough, and at most
+_PIECES = 16  # bundles that a long night is cut into, while they are no larger than that
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +95,11 @@ class Bundle:
 
 
 def bundled(blocks: Sequence[FrameBlock]) -> list[Bundle]:
-    """Bundles of about 32 frames, but smaller ones where there would be too few for the workers."""
-    frames = sum(len(block) for block in blocks) / len(blocks)
-    size = max(1, min(math.ceil(_BUNDLE / frames), len(blocks) // blocks_at_least()))
+    """Bundles of 32 frames or more, but smaller ones where there would be too few for the workers.
+
+    In a long night they are larger: the fewer there are, the fewer stacks wait to be merged.
+    """
+    total = sum(len(block) for block in blocks)
+    wanted = min(max(total / _PIECES, _BUNDLE[0]), _BUNDLE[1])
+    size = max(1, min(math.ceil(wanted * len(blocks) / total), len(blocks) // blocks_at_least()))
     return [Bundle(tuple(blocks[start : start + size])) for start in range(0, len(blocks), size)]
