@@ -139,7 +139,7 @@ def _load(known: Path) -> None:
     for module, name, signature in cloudpickle.loads(known.read_bytes()):
         kernel: Any = getattr(sys.modules.get(module), name, None)
         if isinstance(kernel, Dispatcher):
-            kernel.compile(signature)
+            kernel.compile(signature.args)  # the key that calls give it in the cache
 
 
 def _key() -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import fcntl
+import importlib.util
+import sys
 import threading
 from pathlib import Path
 
+import cloudpickle
 import numpy as np
 import pytest
 from numba import njit
 from numba.core import event
 
-from opticam_dask.kernel_cache import SafeCache, locked
+from opticam_dask.kernel_cache import SafeCache, _load, locked
 
 
 def taken(path: Path) -> bool:
@@ -77,3 +80,25 @@ def test_a_task_waits_for_the_rehearsal_and_others_do_not(cache):
 def test_where_no_lock_can_be_had_work_goes_on(tmp_path):
     with locked(tmp_path / "missing" / "lock"):
         pass
+
+
+def test_kernels_are_loaded_from_the_entries_that_calls_have_made(tmp_path, monkeypatch):
+    monkeypatch.setattr("numba.core.config.CACHE_DIR", "")
+    name, path = "opticam_dask.example_of_a_kernel", tmp_path / "example_of_a_kernel.py"
+    path.write_text("from numba import njit\n\n@njit(cache=True)\ndef twice(value):\n    return 2 * value\n")
+
+    def fresh():
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, module)
+        spec.loader.exec_module(module)
+        return module.twice
+
+    called = fresh()
+    called(1.5)
+    known = tmp_path / "some.kernels"
+    known.write_bytes(cloudpickle.dumps([(name, "twice", called.nopython_signatures[0])]))
+    loaded = fresh()
+    _load(known)
+    assert sum(loaded.stats.cache_hits.values()) == 1
+    assert not loaded.stats.cache_misses
