@@ -77,7 +77,7 @@ class ImagePanel:
         self._drawn.set_extent((-0.5, nx - 0.5, -0.5, ny - 0.5))
         norm = grey_scale(stretch, low, high)
         self._drawn.set_norm(norm)
-        ticks = np.asarray(norm.inverse(np.linspace(0.0, 1.0, _TICKS)))
+        ticks = np.asarray(norm.inverse(np.linspace(0.0, 1.0, _TICKS))).tolist()
         self._bar.set_ticks(ticks, labels=[f"{value:.4g}" for value in ticks])
         if self._shape != image.shape:
             self._shape = (image.shape[0], image.shape[1])
