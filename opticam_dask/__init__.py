@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from opticam_dask.differential import DifferentialPhotometer as DifferentialPhotometer
     from opticam_dask.differential import EnsembleConfig as EnsembleConfig
     from opticam_dask.differential import RelativeLightCurves as RelativeLightCurves
+    from opticam_dask.explore import CubeExplorer as CubeExplorer
     from opticam_dask.ingestion import ingest as ingest
     from opticam_dask.ingestion import verify_store as verify_store
     from opticam_dask.instrument import GENERIC as GENERIC
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from opticam_dask.io.cube import open_observation as open_observation
     from opticam_dask.io.cube import stack_cameras as stack_cameras
     from opticam_dask.io.wcs import sky_coordinates as sky_coordinates
+    from opticam_dask.matching import Master as Master
     from opticam_dask.observation import check_data as check_data
     from opticam_dask.photometers import AperturePhotometer as AperturePhotometer
     from opticam_dask.photometers import BaseLocalBackground as BaseLocalBackground
@@ -51,11 +53,14 @@ if TYPE_CHECKING:
     from opticam_dask.simulate import generate_observations as generate_observations
     from opticam_dask.simulate import simulate_calibration as simulate_calibration
     from opticam_dask.simulate import simulate_night as simulate_night
+    from opticam_dask.simulate import simulate_survey as simulate_survey
     from opticam_dask.survey import Survey as Survey
     from opticam_dask.survey import SurveyOptions as SurveyOptions
+    from opticam_dask.survey import SurveyReport as SurveyReport
     from opticam_dask.survey import read_ledger as read_ledger
     from opticam_dask.survey.vacuum import vacuum as vacuum
     from opticam_dask.tables.compact import compact as compact
+    from opticam_dask.tables.failures import failed_blocks as failed_blocks
     from opticam_dask.tables.quality import frame_quality as frame_quality
     from opticam_dask.tables.relative import comparison_stars as comparison_stars
     from opticam_dask.tables.relative import open_relative_light_curves as open_relative_light_curves
@@ -64,6 +69,7 @@ if TYPE_CHECKING:
     from opticam_dask.tables.relative import relative_nights as relative_nights
     from opticam_dask.tables.store import light_curve as light_curve
     from opticam_dask.tables.store import open_light_curves as open_light_curves
+    from opticam_dask.tables.verify_reduction import verify as verify
     from opticam_dask.types import Exposure as Exposure
     from opticam_dask.types import PsfModel as PsfModel
 
@@ -76,6 +82,7 @@ _HOME = {
     "BiasCorrector": "calibration",
     "CameraSpec": "instrument",
     "ClusterSpec": "cluster_spec",
+    "CubeExplorer": "explore",
     "DarkNoiseCorrector": "calibration",
     "DefaultBackground": "catalog.background",
     "DefaultFinder": "catalog.finder",
@@ -88,6 +95,7 @@ _HOME = {
     "GENERIC": "instrument",
     "Instrument": "instrument",
     "LightCurve": "analysis",
+    "Master": "matching",
     "MedianLocalBackground": "photometers",
     "ModeLocalBackground": "photometers",
     "NoiseBudget": "photometers.noise_budget",
@@ -100,9 +108,11 @@ _HOME = {
     "Scene": "simulate",
     "Survey": "survey",
     "SurveyOptions": "survey",
+    "SurveyReport": "survey",
     "check_data": "observation",
     "compact": "tables.compact",
     "comparison_stars": "tables.relative",
+    "failed_blocks": "tables.failures",
     "frame_quality": "tables.quality",
     "generate_flats": "simulate",
     "generate_gappy_observations": "simulate",
@@ -118,10 +128,12 @@ _HOME = {
     "relative_nights": "tables.relative",
     "simulate_calibration": "simulate",
     "simulate_night": "simulate",
+    "simulate_survey": "simulate",
     "sky_coordinates": "io.wcs",
     "stack_cameras": "io.cube",
     "vacuum": "survey.vacuum",
     "variability": "analysis",
+    "verify": "tables.verify_reduction",
     "verify_store": "ingestion",
     "write_report": "report",
 }

@@ -83,8 +83,10 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def cache_folder() -> Path:
-    """Folder of the cache of the kernels: NUMBA_CACHE_DIR, the package's own, or the user's."""
-    return Path(str(median_of_sorted.stats.cache_path))
+    """Folder of the cache of the kernels, made if need be; see `opticam_dask.compiled`."""
+    folder = Path(str(median_of_sorted.stats.cache_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def load_kernels(cache: SafeCache) -> None:

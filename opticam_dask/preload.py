@@ -8,10 +8,8 @@ while the worker joins; where they were never compiled, one process on all machi
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,16 +18,6 @@ if TYPE_CHECKING:
 # Before the libraries are loaded, who look at these then. What is set already is the user's wish.
 for _name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA"):
     os.environ.setdefault(f"{_name}_NUM_THREADS", "1")
-
-
-def _find_cache() -> None:
-    """Where numba could write neither beside the package nor at home, it would refuse to start."""
-    places = (Path(__file__).parent / "kernels", Path.home())
-    if "NUMBA_CACHE_DIR" not in os.environ and not any(os.access(place, os.W_OK) for place in places):
-        os.environ["NUMBA_CACHE_DIR"] = str(Path(tempfile.gettempdir()) / f"opticam-numba-{os.getuid()}")
-
-
-_find_cache()
 
 
 def dask_setup(worker: Worker) -> None:

@@ -14,6 +14,7 @@ RANKS = {
     "types": 0,
     "schema": 0,
     "config": 0,
+    "compiled": 0,
     "cluster_spec": 1,
     "kernels": 1,
     "instrument": 3,

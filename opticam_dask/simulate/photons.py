@@ -8,6 +8,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from opticam_dask.compiled import keep_compiled_code
+
+keep_compiled_code()
+
 LARGE_MEAN = 1000.0
 """Above this mean a rounded normal deviate stands for a Poisson one: their skewness differs by < 0.032."""
 

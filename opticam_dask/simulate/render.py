@@ -8,6 +8,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from opticam_dask.compiled import keep_compiled_code
+
+keep_compiled_code()
+
 Array = NDArray[np.float64]
 
 GAUSSIAN_RADIUS = 5.6
