@@ -106,7 +106,7 @@ def tables(out: Path) -> dict[str, bytes]:
     return found
 
 
-def until(condition: Callable[[], object], seconds: float = 60) -> bool:
+def until(condition: Callable[[], object], seconds: float = 240) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():
