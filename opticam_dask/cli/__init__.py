@@ -56,6 +56,7 @@ Start here:
   opticam-dask ingest DATA DATA.zarr    the same frames in one checksummed store that reads faster than .gz
   opticam-dask reduce DATA OUT          catalogues and light curves
   opticam-dask light-curve OUT --source 2 --plot star.png
+  opticam-dask survey NIGHTS OUT        new nights only, one ID for a star in all of them
   opticam-dask report OUT               one page with everything, light curves to zoom into
 """
 
