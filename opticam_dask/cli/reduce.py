@@ -68,19 +68,22 @@ def command(ctx: click.Context, /, data: Path, out: Path, **options: Any) -> Non
 
     instrument = instrument_from(options["instrument_name"])
     photometers = photometers_from(options)
-    with held(out), Reducer(
-        out,
-        [data] if data.is_file() else str(data),
-        instrument=instrument,
-        target=options["target"],
-        wcs=options["wcs"],
-        recursive=options["recursive"],
-        threshold=options["threshold"],
-        cluster=options["cluster"],
-        show_plots=False,
-        figures=options["figures"],
-        **calibration_from(out, instrument, options),
-    ) as reducer:
+    with (
+        held(out),
+        Reducer(
+            out,
+            [data] if data.is_file() else str(data),
+            instrument=instrument,
+            target=options["target"],
+            wcs=options["wcs"],
+            recursive=options["recursive"],
+            threshold=options["threshold"],
+            cluster=options["cluster"],
+            show_plots=False,
+            figures=options["figures"],
+            **calibration_from(out, instrument, options),
+        ) as reducer,
+    ):
         reducer.create_catalogs(
             max_catalog_sources=options["max_sources"],
             transform_type=options["transform"],
