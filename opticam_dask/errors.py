@@ -47,7 +47,7 @@ def _frame_read_error(path: str, detail: str, hdu: int, plane: int) -> FrameRead
     return FrameReadError(path, detail, hdu=hdu, plane=plane)
 
 
-class StorageError(InputError, OSError):
+class StorageError(InputError):
     """Results cannot be written: no space left, a read-only file system, a folder of another's."""
 
 

@@ -15,5 +15,5 @@ def cluster():
     """A client of two worker processes."""
     from opticam_dask.cluster import connect
 
-    with connect("local", n_workers=2, memory_limit="600MB") as client:
+    with connect("local", n_workers=2, memory_limit="1500MB") as client:
         yield client

@@ -113,7 +113,9 @@ def test_a_full_disk_is_told_in_one_line(run: Any, night: Path, tmp_path: Path, 
     monkeypatch.setattr(write, "write_shard", full)
     code, _, err = run(night, tmp_path / "night.zarr", *HERE)
     assert code == 1
-    assert "the disk is full; make room and run the ingest again" in err.replace("\n", " ")
+    assert "No space left on device" in err
+    assert "make room and run" in err
+    assert "Exception(" not in err
     assert not list((tmp_path / "night.zarr").rglob("*.tmp"))
     monkeypatch.undo()
 
@@ -121,7 +123,7 @@ def test_a_full_disk_is_told_in_one_line(run: Any, night: Path, tmp_path: Path, 
 def test_interrupted_it_says_so_and_goes_on_later(
     run: Any, night: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    def stopped(*_: Any) -> None:
+    def stopped(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

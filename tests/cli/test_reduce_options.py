@@ -71,7 +71,7 @@ def test_calibrated_fluxes_in_electrons_of_several_apertures(
     code, said = command(
         "reduce", night / "data", tmp_path, "--cluster", "threads", "--forced", "--cosmic-rays",
         "--electrons", "--photometer", "aperture", "--scale", 1, "--scale", "1.5",
-        "--scintillation", *folders,
+        "--scintillation", "--figures", *folders,
     )  # fmt: skip
     assert code == 0, said
     assert sorted(path.name for path in (tmp_path / "cal").glob("*.fits"))

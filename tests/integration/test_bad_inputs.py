@@ -75,7 +75,7 @@ def test_unwritable_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capf
     (tmp_path / "file").write_text("")
     code = run(monkeypatch, "reduce", data, tmp_path / "file" / "out", "--cluster", "threads")
     assert code == 1
-    assert "cannot write there" in capfd.readouterr().err
+    assert "cannot be written (Not a directory); choose a folder" in capfd.readouterr().err
 
 
 def test_frames_off_by_20_px_keep_their_flux_when_forced(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opticam_dask.lazy.stack import merge_tree
+from opticam_dask.lazy.stack import FAN_IN, merge_tree
 
 
 def parts(n):
@@ -34,7 +34,7 @@ def test_the_tree_is_lazy_and_small():
         leaves = parts(1000)
         merged = merge_tree(leaves, join)
     added = len(dict(merged.dask)) - len(dict(leaves.dask))
-    assert added <= 1000 / 3 + 10
+    assert added <= 1000 / (FAN_IN - 1) + 10
 
 
 def test_no_merge_holds_more_than_its_fan_in():

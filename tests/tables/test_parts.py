@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opticam_dask.errors import InputError
+from opticam_dask.errors import InputError, StorageError
 from opticam_dask.schema import LIGHT_CURVE_COLUMNS, LIGHT_CURVES
 from opticam_dask.tables import parts
 from opticam_dask.tables.parts import existing_parts, part_key, part_path, write_part
@@ -87,7 +87,7 @@ def test_a_failed_write_leaves_the_old_part_and_no_other_file(tmp_path, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(parts, "write_rows", torn)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StorageError, match="No space left"):
         write_part(rows(sources=(7,)), root, KEY)
     assert path.read_bytes() == before
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -127,12 +126,7 @@ def make_shard(job: ShardJob, verify: bool = False) -> ShardSummary:
     """
     if is_done(job) and not (verify and check_shard(job).damage):
         return replace(_summary(job, job.path.stat().st_size, list(job.frames)), was_there=True)
-    try:
-        return _make(job)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise InputError(f"{job.root}: the disk is full; make room and run the ingest again") from error
+    return _make(job)
 
 
 def _make(job: ShardJob) -> ShardSummary:
