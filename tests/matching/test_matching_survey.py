@@ -17,7 +17,9 @@ from opticam_dask.simulate.survey import SimulatedSurvey, simulate_survey
 
 def reduced(survey: SimulatedSurvey, night: str, field: int, out: Path) -> list[tuple[NightCatalog, dict]]:
     """Catalogues of a night, each with the star of its sources by the truth of the reference frame."""
-    Reducer(data_directory=survey.directory / night, out_directory=out).create_catalogs()
+    data = survey.directory / night
+    with Reducer(out, data, cluster="threads", verbose=False, show_plots=False) as reducer:
+        reducer.create_catalogs()
     frames, truth = accepted(read_frames(out / "frames.parquet")), pd.read_parquet(survey.truth(night))
     found = []
     for camera, catalog in load_catalogs(out).items():
