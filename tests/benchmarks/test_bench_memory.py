@@ -52,7 +52,7 @@ def test_a_night_larger_than_memory(full, record, tmp_path):
     record(Comparison(11, f"{what}: wall time", told["seconds"]["photometry"], 1.0, float("inf"), "s"))
 
 
-@pytest.mark.slow
+@pytest.mark.benchmark
 @pytest.mark.timeout(900)
 def test_a_night_of_three_times_a_workers_memory(tmp_path):
     cameras = (CameraSetup(filter="g"), CameraSetup(filter="r"), CameraSetup(filter="i"))
