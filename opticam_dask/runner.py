@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from asyncio import CancelledError
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError as FutureCancelled
 from contextlib import closing
 from typing import Any
@@ -107,17 +107,32 @@ def run_tasks(client: Client, tasks: da.Array, description: str, progress: bool 
     bar = tqdm(total=len(futures), desc=description, unit="block", disable=not progress, leave=False)
     with closing(bar):
         try:
-            # The client need not be the default of the process: a user's own stays that.
-            for batch in as_completed(futures, loop=client.loop).batches():
+            for batch in _batches(client, futures, description):
                 outcome.take(batch)
                 bar.update(len(batch))
-                time.sleep(_PAUSE)
             outcome.try_killed_again()
         except BaseException:
             # An error or Ctrl-C: what has not run yet need not.
             _cancel(client, futures)
             raise
     return outcome.results
+
+
+def _batches(client: Client, futures: list[Future[Any]], description: str) -> Iterator[list[Future[Any]]]:
+    """Yield the futures as they end, those of a moment together."""
+    # The client need not be the default of the process: a user's own stays that.
+    waiting = as_completed(futures, loop=client.loop)
+    while not waiting.is_empty():
+        if waiting.has_ready():
+            yield waiting.next_batch(block=False)
+        elif client.status == "closed":
+            # Tasks that were sent while the connection broke would be waited for for ever.
+            raise _lost(description)
+        time.sleep(_PAUSE)
+
+
+def _lost(description: str) -> ClusterError:
+    return ClusterError(f"{description}: the connection to the dask scheduler was lost; run again")
 
 
 def _submit(client: Client, tasks: da.Array) -> list[Future[Any]]:
@@ -167,9 +182,7 @@ class _Outcome:
         try:
             return list(self.client.gather(good))
         except (CancelledError, FutureCancelled) as error:
-            raise ClusterError(
-                f"{self.description}: the connection to the dask scheduler was lost; run again"
-            ) from error
+            raise _lost(self.description) from error
 
     def _fail(self, future: Future[Any]) -> None:
         number, error = self.place[future.key], future.exception()

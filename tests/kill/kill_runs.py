@@ -33,7 +33,7 @@ ENVIRONMENT = {
     **os.environ,
     "DASK_OPTICAM__FRAMES_PER_BLOCK": "2",
     "DASK_OPTICAM__COMPACT_FROM": "4",
-    "DASK_OPTICAM__CONNECT_TIMEOUT": "200",
+    "DASK_OPTICAM__CONNECT_TIMEOUT": "60",
 }
 PROGRAM = Path(sys.executable).with_name("opticam-dask")
 LONGEST = 240.0  # any run takes less, on a busy machine too [s]
