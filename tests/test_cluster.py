@@ -125,7 +125,7 @@ def test_workers_are_single_threaded_processes_with_a_limit_on_loopback(cluster)
     for threads in cluster.run(lambda names: [os.environ[name] for name in names], names).values():
         assert threads == ["1"] * 4
     info = cluster.scheduler_info(n_workers=-1)["workers"].values()
-    assert {(worker["nthreads"], worker["memory_limit"]) for worker in info} == {(1, 600_000_000)}
+    assert {(worker["nthreads"], worker["memory_limit"]) for worker in info} == {(1, 1_500_000_000)}
     me = psutil.Process()
     ips = {ip for process in [me, *me.children(recursive=True)] for ip in listening(process)}
     assert ips == {"127.0.0.1"}
