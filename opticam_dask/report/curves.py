@@ -11,17 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opticam_dask.report.packing import packed, rounded, rounded_to_errors
-from opticam_dask.schema import Flag
 from opticam_dask.tables.parts import camera_folder
+from opticam_dask.tables.source_quality import SPOILT
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MOST_POINTS = 1_000_000
 """Points of all light curves of a page together; more are averaged."""
-
-SPOILT = Flag.SATURATED | Flag.COSMIC_RAY | Flag.CLOUD | Flag.NOT_ALIGNED | Flag.NON_FINITE | Flag.EDGE
-"""Measurements with one of these are drawn pale, and left out of averages."""
 
 _STEP = 1 / 32  # of an error: what a flux is rounded to
 _ERROR_BITS = 6  # of mantissa: errors to 1 %
@@ -41,6 +38,8 @@ class Folder:
         Which.
     identity : str
         Column that tells the curves apart: ``source``, or ``object_id`` in a survey.
+    barycentric : bool
+        Whether times are barycentric where they are known to be; else UTC, as where they are not.
     """
 
     root: Path
@@ -48,6 +47,7 @@ class Folder:
     night: str
     camera: str
     identity: str
+    barycentric: bool = True
 
 
 def rows_of(folder: Folder) -> int:
@@ -82,7 +82,7 @@ def curves_of(folder: Folder, average: int) -> dict[str, Any]:
     spoilt = np.zeros(grid, bool)
     flux[index, column], error[index, column] = rows["flux"], rows["flux_err"]
     spoilt[index, column] = (rows["flags"].to_numpy(np.int64) & int(SPOILT)) != 0
-    barycentric = bool(np.isfinite(rows["BMJD"]).any())
+    barycentric = folder.barycentric and bool(np.isfinite(rows["BMJD"]).any())
     time = np.full(len(frames), np.nan)
     time[column] = rows["BMJD" if barycentric else "MJD"]
     time, flux, error, spoilt = averaged(time, flux, error, spoilt, average)
@@ -135,8 +135,8 @@ def averaged(
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.add.reduceat(np.where(good, flux, 0.0), edges, axis=1) / count
         scatter = np.sqrt(np.add.reduceat(np.where(good, error**2, 0.0), edges, axis=1)) / count
-    sizes = np.diff(np.append(edges, len(time)))
-    middle = np.add.reduceat(time, edges) / sizes
+        timed = np.add.reduceat(np.isfinite(time), edges, dtype=np.float64)
+        middle = np.add.reduceat(np.nan_to_num(time), edges) / timed
     return middle, mean, scatter, np.zeros(mean.shape, bool)
 
 

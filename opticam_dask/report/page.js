@@ -112,7 +112,7 @@ async function show() {
   const flagged = rows.spoilt.reduce((sum, value) => sum + value, 0)
   about.textContent = `${choose.camera.value}, source ${choose.source.value}: ` +
     `${rows.time.length} points, ${flagged} flagged, ${unique(rows.night).length} night(s)`
-  shown = rows
+  shown = {...rows, system: `${system}_${system === "BMJD" ? "TDB" : "UTC"}`}
   document.body.dataset.shown = `${choose.label.value}|${choose.camera.value}|${choose.source.value}`
 }
 
@@ -125,7 +125,7 @@ function step(by) {
 
 function save() {
   if (!shown) return
-  const head = "time,flux,flux_err,flagged,night"
+  const head = `${shown.system},flux,flux_err,flagged,night`
   const lines = shown.time.map((time, i) =>
     [time, shown.flux[i], shown.error[i], shown.spoilt[i], shown.night[i]].join(","))
   const link = document.createElement("a")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,7 +59,11 @@ def write_report(out: str | Path, path: str | Path | None = None, *, run: Map | 
     check_bokeh()
     root = Path(out)
     if not (root / "frames.parquet").is_file():
-        raise InputError(f"{root}: no frame index there; give the output directory of a reduction")
+        survey = (root / "nights").is_dir()
+        remedy = (
+            f"one of its nights, in {root / 'nights'}" if survey else "the output directory of a reduction"
+        )
+        raise InputError(f"{root}: no frame index there; give {remedy}")
     target = Path(path) if path is not None else root / "report.html"
     write_text(target, _page(root, run or _here))
     return target
@@ -105,10 +110,18 @@ def _content(out: Path, run: Map) -> dict[str, Any]:
         "plots": script,
         "divs": divs,
         "fields": [f"field {camera}" for camera in catalogs],
-        "curves": json.dumps(run(curves_of, folders, average)),
+        "curves": json.dumps(_curves(folders, average, run)),
         "script": (_HERE / "page.js").read_text(encoding="utf-8"),
         "style": (_HERE / "page.css").read_text(encoding="utf-8"),
     }
+
+
+def _curves(folders: list[Folder], average: int, run: Map) -> list[dict[str, Any]]:
+    """Light curves on one time scale: barycentric if every night and camera has such times, else UTC."""
+    found = run(curves_of, folders, average)
+    if len({block["barycentric"] for block in found}) > 1:
+        found = run(curves_of, [replace(folder, barycentric=False) for folder in folders], average)
+    return found
 
 
 def _number(value: Any) -> str:

@@ -78,10 +78,12 @@ def of_light_curves(
     psfs = _psfs(stage, catalogs, photometer, run=run)
     apertures = diag / f"{label}_apertures.pdf"
     gallery.add(apertures, lambda: _apertures(stage, catalogs, psfs, photometer), made)
-    quality = quality_of_sources(stage, catalogs, photometer, run=run)
-    gallery.add(diag / f"{label}_snr.pdf", lambda: snr_figure(quality, title=label, unit=stage.unit), [])
-    rms = diag / f"{label}_rms_vs_median.pdf"
-    gallery.add(rms, lambda: rms_figure(quality, title=label, unit=stage.unit), [])
+    snr, rms = diag / f"{label}_snr.pdf", diag / f"{label}_rms_vs_median.pdf"
+    parts = list(LightCurveSet(stage.tree, photometer).root.rglob("*.parquet"))
+    if gallery.wants(snr, parts) or gallery.wants(rms, parts):
+        quality = quality_of_sources(stage, catalogs, photometer, run=run)
+        gallery.add(snr, lambda: snr_figure(quality, title=label, unit=stage.unit), parts)
+        gallery.add(rms, lambda: rms_figure(quality, title=label, unit=stage.unit), parts)
 
 
 def quality_of_sources(

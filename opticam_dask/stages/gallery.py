@@ -47,13 +47,17 @@ class Gallery:
         shows : iterable of Path
             Files whose content it shows.
         """
-        if self.draws and not _is_current(path, shows):
+        if self.wants(path, shows):
             self._pending.append((path, self._thread.submit(_draw, draw, path)))
 
     def show(self) -> None:
         """Show what was asked for so far below the cell that asked, where there are cells."""
         if self._show and in_notebook():
             self.finish()
+
+    def wants(self, path: Path, shows: Iterable[Path]) -> bool:
+        """Whether a figure would be drawn; see `add`."""
+        return self.draws and not _is_current(path, shows)
 
     def finish(self) -> None:
         """Wait for the figures; one that could not be drawn costs a warning, never a result."""

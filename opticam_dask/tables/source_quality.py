@@ -14,8 +14,8 @@ from opticam_dask.tables.store import read_rows
 if TYPE_CHECKING:
     import pandas as pd
 
-SPOILT = Flag.SATURATED | Flag.COSMIC_RAY | Flag.CLOUD | Flag.NOT_ALIGNED | Flag.NON_FINITE
-"""Measurements with one of these are not counted."""
+SPOILT = Flag.SATURATED | Flag.COSMIC_RAY | Flag.CLOUD | Flag.NOT_ALIGNED | Flag.NON_FINITE | Flag.EDGE
+"""Measurements with one of these are not counted, and drawn pale in reports."""
 
 COLUMNS = ("camera", "source", "rows", "measured", "flux", "flux_err", "rms", "snr")
 

@@ -169,9 +169,9 @@ def test_csv_of_what_is_shown(browser: Any, out: Path, tmp_path: Path) -> None:
         page.click("#save")
     table = pd.read_csv(saved.value.path())
     assert saved.value.suggested_filename == "forced_aperture_1-g_1.csv"
-    assert list(table.columns) == ["time", "flux", "flux_err", "flagged", "night"]
+    assert list(table.columns) == ["BMJD_TDB", "flux", "flux_err", "flagged", "night"]
     curve = opticam.light_curve(out, camera="1:g", source=1, label="forced_aperture").dropna(subset=["flux"])
-    assert np.array_equal(table["time"], curve["BMJD"])
+    assert np.array_equal(table["BMJD_TDB"], curve["BMJD"])
     page.close()
 
 
