@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from opticam_dask.report.curves import averaged, frames_to_average
+from opticam_dask.report.curves import Folder, averaged, frames_to_average
 from opticam_dask.report.packing import packed, rounded, rounded_to_errors
+from opticam_dask.report.write import _curves
 
 FLOATS = st.floats(allow_nan=True, allow_infinity=True, width=32)
 
@@ -67,6 +68,25 @@ def test_averages_leave_out_what_is_spoilt() -> None:
     assert scatter[0] == pytest.approx([2 / 3**0.5, 2 / 3**0.5, 2.0])
     assert scatter[1, 0] == pytest.approx(2 / 2**0.5)
     assert not left.any()
+
+
+def test_a_frame_without_a_time_does_not_take_its_neighbours_along() -> None:
+    time, flux = np.array([0.0, np.nan, 2.0, np.nan]), np.ones((1, 4))
+    when, *_ = averaged(time, flux, flux, np.zeros((1, 4), bool), 3)
+    assert when[0] == 1.0
+    assert np.isnan(when[1])
+
+
+def test_one_night_without_barycentric_times_puts_all_on_utc(tmp_path) -> None:
+    def told(folder: Folder, average: int) -> dict[str, object]:
+        return {"night": folder.night, "barycentric": folder.barycentric and folder.night == "a"}
+
+    def run(_function, items, constant):
+        return [told(item, constant) for item in items]
+
+    folders = [Folder(tmp_path, "x", night, "1:g", "source") for night in "ab"]
+    assert [block["barycentric"] for block in _curves(folders, 1, run)] == [False, False]
+    assert [block["barycentric"] for block in _curves(folders[:1], 1, run)] == [True]
 
 
 def test_pages_hold_a_million_points_at_most() -> None:
