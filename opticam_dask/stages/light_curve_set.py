@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from opticam_dask.types import PsfModel
     from opticam_dask.workspace import OutputTree
 
-_FAULTS = {"damaged": "parts damaged on disk", "failed": "parts whose frames could not be measured before"}
+_FAULTS = {
+    "damaged": "parts damaged on disk or without a record, as earlier versions wrote them",
+    "failed": "parts whose frames could not be measured before",
+}
 
 
 @dataclass

@@ -17,6 +17,7 @@ from opticam_dask.tables.parts import PartKey, existing_parts, part_path
 from opticam_dask.tables.records import read_record
 from opticam_dask.tables.store import ranges
 
+_NO_RECORD = "its end is not that of a whole part, or an earlier version wrote it, without a record"
 Kind = Literal["missing", "doubled", "torn", "foreign", "failed", "unreadable"]
 Run: TypeAlias = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
 """Calls a function on each of some items, in order: ``run(function, items)``."""
@@ -149,7 +150,7 @@ def check_part(place: _Place) -> _Report:
     """Read a part whole, and compare it with what its name and its record say."""
     record, key = read_record(place.path), place.key
     if record is None:
-        return _Report(findings=[place.finding("torn", "its end is not that of a whole part")])
+        return _Report(findings=[place.finding("torn", _NO_RECORD)])
     try:
         rows = pq.ParquetFile(place.path, page_checksum_verification=True).read(use_threads=False)
     except (OSError, pa.ArrowException) as error:
