@@ -32,6 +32,9 @@ FITS = """() => {
     const page = document.documentElement
     return page.scrollWidth <= page.clientWidth
 }"""
+LONG_PATHS = """() => {
+    document.querySelectorAll("#settings code").forEach((each) => { each.textContent = "/a_folder".repeat(40) })
+}"""
 SHOWN = """() => {
     const good = Bokeh.documents[0].get_model_by_name("good").data
     return [Array.from(good.x), Array.from(good.y)]
@@ -116,6 +119,7 @@ def opened(browser: Any, path: Path, width: int, height: int) -> tuple[Any, list
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_source_is_picked_and_its_curve_zooms(browser: Any, out: Path, tmp_path: Path, width: int) -> None:
     page, wrong = opened(browser, write_report(out, tmp_path / "page.html"), width, 844)
+    page.evaluate(LONG_PATHS)
     assert page.evaluate(FITS)
     page.select_option("#label", "forced_aperture")
     page.select_option("#camera", "2:r")
