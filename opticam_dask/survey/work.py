@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from opticam_dask.errors import BusyError, CatalogError, ClusterError, InputError, StorageError
 from opticam_dask.matching import Master
+from opticam_dask.survey.arrivals import nights_folder
 from opticam_dask.survey.inventory import Inventory, NightRecord, Status
 from opticam_dask.survey.ledger import Outcome, night_rows, update_ledger
 from opticam_dask.survey.night import reduce_night
@@ -19,6 +20,7 @@ from opticam_dask.survey.publications import ids_digest, publications_of
 from opticam_dask.survey.publish import Published, publish, withdraw
 from opticam_dask.survey.register import night_catalogs
 from opticam_dask.survey.settings import PHOTOMETRY
+from opticam_dask.tables.lock import held
 from opticam_dask.tables.store import dataset_root
 
 if TYPE_CHECKING:
@@ -133,8 +135,10 @@ class NightWork:
         from opticam_dask.lazy.chunks import map_blocks_of_frames
 
         labels = [name.removeprefix(f"{PHOTOMETRY}.") for name in made if name.startswith(PHOTOMETRY)]
-        jobs = publications_of(self.out, night, labels, self.master)
-        done: list[Published] = self.cluster(map_blocks_of_frames(publish, jobs), f"publishing {night}")
+        # its parts are read: nobody may merge them meanwhile
+        with held(nights_folder(self.out) / night, "survey"):
+            jobs = publications_of(self.out, night, labels, self.master)
+            done: list[Published] = self.cluster(map_blocks_of_frames(publish, jobs), f"publishing {night}")
         for label in labels:
             withdraw(dataset_root(self.out, label), night, [job.camera for job in jobs])
         rows: dict[str, int] = {}

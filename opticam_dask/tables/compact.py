@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from opticam_dask.tables.lock import held
 from opticam_dask.tables.parts import PartKey, camera_folders, in_order, part_path, parts_in, write_rows
 from opticam_dask.tables.records import METADATA, PartRecord, record_in
 from opticam_dask.tables.row_sums import RowSum
@@ -88,13 +89,22 @@ def compact(
     ------
     InputError
         If there are no light curves, none of this label, or they cannot be rewritten.
+    BusyError
+        If another process is at work there.
     """
-    chosen = labels(out) if label is None else [label]
+    available = labels(out)
+    with held(out, "compact"):
+        roots = _roots(out, available, label)
+        return [one for root in roots for one in compact_dataset(root.resolve(), least=least, run=run)]
+
+
+def _roots(out: str | Path, available: Sequence[str], label: str | None) -> list[Path]:
+    """Datasets to compact; such as an earlier merge was stopped in are mended before they are looked at."""
+    chosen = available if label is None else [label]
     for each in chosen:
         recover(dataset_root(out, each))
     filled = [each for each in chosen if label is not None or camera_folders(dataset_root(out, each))]
-    roots = [find_dataset(out, each) for each in filled] or [find_dataset(out, None)]
-    return [one for root in roots for one in compact_dataset(root.resolve(), least=least, run=run)]
+    return [find_dataset(out, each) for each in filled] or [find_dataset(out, None)]
 
 
 def compact_dataset(root: Path, *, least: int = 2, run: Run | None = None) -> list[Compacted]:

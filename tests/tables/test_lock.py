@@ -2,15 +2,18 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 
 import pytest
 
+from opticam_dask.cli import main
 from opticam_dask.errors import BusyError, InputError
 from opticam_dask.tables import lock
 from opticam_dask.tables.lock import NAME, held, holder
+from opticam_dask.tables.store import dataset_root
 
 HOLD = """
 import sys
@@ -45,6 +48,17 @@ def test_the_second_run_says_who_is_at_work_and_waits_for_its_end(other, tmp_pat
     with held(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_is_merged_beside_another_run(other, tmp_path, monkeypatch, capsys):
+    root = dataset_root(tmp_path, "optimal")
+    (root / "night=2024-01-01" / "camera=1%3Ag").mkdir(parents=True)
+    monkeypatch.setattr(sys, "argv", ["opticam-dask", "compact", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr().err.strip()
+    assert ended.value.code != 0
+    assert re.fullmatch(rf"[^\n]*compact \(process {other.pid} on [^\n]* is at work there; wait [^\n]*", told)
 
 
 def test_what_a_killed_run_left_is_taken_over(other, tmp_path):
