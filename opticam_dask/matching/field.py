@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from opticam_dask.kernels.align import nearest_pairs
 from opticam_dask.kernels.asterism import as_complex
 from opticam_dask.kernels.transform import apply, invert
 from opticam_dask.matching.model import Key, NightCatalog
 from opticam_dask.matching.sky import TangentPlane, plane_of
-from opticam_dask.matching.solve import Prediction, Window, compose
+from opticam_dask.matching.solve import MATCH_PX, Prediction, Window, compose
 from opticam_dask.types import XY, Affine
 
 _SCALE_TOLERANCE = 0.03
@@ -174,3 +175,27 @@ def places(stars: list[Star]) -> XY:
 def moved(stars: list[Star], affine: Affine) -> XY:
     """Places of stars after a transform."""
     return apply(affine, places(stars))
+
+
+def merge(root: FieldState, gone: FieldState, affine: Affine) -> list[Star]:
+    """Put the stars of one field into another; returns those that are another star from now on."""
+    losers = []
+    old, new = moved(gone.stars, affine), places(root.stars)
+    pairs = dict(zip(*(a.tolist() for a in nearest_pairs(old, new, MATCH_PX)), strict=True))
+    for number, (star, place) in enumerate(zip(gone.stars, old, strict=True)):
+        star.xy = place
+        if number not in pairs:
+            star.field = root
+            root.stars.append(star)
+            continue
+        twin = root.stars[pairs[number]]
+        keeper, lost = (twin, star) if twin.name or not star.name else (star, twin)
+        lost.alias, keeper.n, keeper.field = keeper, keeper.n + lost.n, root
+        root.stars[pairs[number]] = keeper
+        losers.append(lost)
+    for key, placed in gone.placed.items():
+        root.placed[key] = type(placed)(
+            key, placed.arm, placed.binning, compose(affine, placed.affine), placed.n_matched
+        )
+    root.version += 1
+    return losers

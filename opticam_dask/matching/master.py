@@ -19,7 +19,8 @@ from opticam_dask.matching.naming import (
     name_stars,
     new_objects,
 )
-from opticam_dask.matching.registrar import Registrar, Registration
+from opticam_dask.matching.registrar import Registrar
+from opticam_dask.matching.registration import Registration
 from opticam_dask.matching.state import (
     catalog_rows,
     catalogs_of,

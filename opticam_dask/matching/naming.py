@@ -10,7 +10,7 @@ import numpy as np
 from opticam_dask.kernels.transform import apply
 from opticam_dask.matching.columns import AFFINE_NAMES
 from opticam_dask.matching.field import Star
-from opticam_dask.matching.registrar import Join, Registration
+from opticam_dask.matching.registration import Join, Registration
 from opticam_dask.matching.solve import compose
 
 if TYPE_CHECKING:

@@ -1,21 +1,17 @@
-"""Registering catalogues: to which field each belongs, and which star each source is."""
+"""Registering catalogues: to which field each belongs, and which fields are one."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from opticam_dask.kernels.align import nearest_pairs
-from opticam_dask.kernels.transform import IDENTITY, apply, invert, scale_of
-from opticam_dask.matching.field import FieldState, Star, moved, places
+from opticam_dask.kernels.transform import IDENTITY, apply, invert
+from opticam_dask.matching.assign import assign, sighted
+from opticam_dask.matching.field import FieldState, Star, merge, places
 from opticam_dask.matching.model import Key, NightCatalog
-from opticam_dask.matching.solve import MATCH_PX, Solution, compose, solve
-from opticam_dask.types import XY, Affine
+from opticam_dask.matching.registration import Join, Registration
+from opticam_dask.matching.solve import Solution, compose, solve
 
 LEAST_ALONE = 10
 """Sources from which a catalogue that matches no field makes one by itself."""
@@ -28,52 +24,8 @@ LEAST_WITH_SKY = 3
 _JOIN_LOG_NFA = -8.0
 _JOIN_STARS = 4
 _POOR = 6
-APART_PX = 3.0
-"""A source nearer than this to a star that is not seen beside it is not taken for a new one [pixel]."""
-_SIGMAS, _LEAST_REACH_PX = 4.0, 1.0
-
-
-@dataclass(eq=False)
-class Registration:
-    """What became of one catalogue.
-
-    Parameters
-    ----------
-    catalog : NightCatalog
-        The catalogue.
-    field : FieldState, optional
-        Its field; None while it is pending.
-    status, reason : str
-        As in the table of catalogues.
-    affine : ndarray, shape (2, 3)
-        From the catalogue into the field.
-    n_matched, residual, log_nfa
-        As in the table of catalogues.
-    stars : list of Star or str
-        For each source its star, or why there is none.
-    """
-
-    catalog: NightCatalog
-    field: FieldState | None = None
-    status: str = "pending"
-    reason: str = ""
-    affine: Affine = dataclasses.field(default_factory=lambda: np.full((2, 3), np.nan))
-    n_matched: int = 0
-    residual: float = math.nan
-    log_nfa: float = math.nan
-    stars: list[Star | str] = dataclasses.field(default_factory=list)
-
 
 _Found = tuple[FieldState, Solution, list[Star]]
-
-
-@dataclass(frozen=True, eq=False)
-class Join:
-    """One field that turned out to be part of another, and the transform into that."""
-
-    gone: FieldState
-    root: FieldState
-    affine: Affine
 
 
 class Registrar:
@@ -170,7 +122,7 @@ class Registrar:
             len(solution.source),
             solution.residual,
             solution.log_nfa,
-            _sighted(state, chosen, seen, catalog.flux),
+            sighted(state, chosen, seen, catalog.flux),
         )
         state.place(catalog, solution.affine, len(solution.source))
 
@@ -200,7 +152,7 @@ class Registrar:
     def _found(self, catalog: NightCatalog) -> None:
         state = FieldState.from_catalog(catalog)
         self.fields.append(state)
-        stars = _sighted(state, [None] * len(catalog.source), catalog.xy, catalog.flux)
+        stars = sighted(state, [None] * len(catalog.source), catalog.xy, catalog.flux)
         self._done[catalog.key] = Registration(
             catalog, state, "reference", affine=IDENTITY, residual=0.0, stars=stars
         )
@@ -235,88 +187,6 @@ def may_found(catalog: NightCatalog) -> bool:
     """Whether a catalogue that matches no field may make one by itself."""
     known = int(np.isfinite(catalog.sky).all(axis=1).sum())
     return len(catalog.source) >= LEAST_ALONE or known >= LEAST_WITH_SKY
-
-
-def assign(catalog: NightCatalog, solution: Solution, stars: Sequence[Star]) -> list[Star | str | None]:
-    """Which star each source of a matched catalogue is: one to one.
-
-    Returns
-    -------
-    list
-        For each source its star; None if it is a new one; or text, why neither can be said.
-    """
-    seen, known = apply(solution.affine, catalog.xy), places(list(stars))
-    scale = scale_of(solution.affine)
-    reach = float(np.clip(_SIGMAS * solution.residual, _LEAST_REACH_PX * scale, MATCH_PX * scale))
-    reaches = reach, APART_PX * scale
-    chosen: list[Star | str | None] = [None] * len(seen)
-    first, second = nearest_pairs(seen, known, reach)
-    pairs = dict(zip(first.tolist(), second.tolist(), strict=True))
-    taken = set(pairs.values())
-    for source, place in enumerate(seen):
-        chosen[source] = _choice(place, known, stars, pairs.get(source), taken, reaches)
-    return chosen
-
-
-def _choice(
-    place: NDArray[np.float64],
-    known: XY,
-    stars: Sequence[Star],
-    paired: int | None,
-    taken: set[int],
-    reaches: tuple[float, float],
-) -> Star | str | None:
-    distance = np.hypot(*(known - place).T)
-    near = [int(k) for k in np.argsort(distance, kind="stable")[:2] if distance[k] <= reaches[1]]
-    if paired is not None:
-        rivals = [k for k in near if k not in taken and distance[k] < distance[paired] + reaches[0] / 2.0]
-        return f"{_name(stars[rivals[0]])} is as near" if rivals else stars[paired]
-    free = [k for k in near if k not in taken]
-    # a place between none and a known star: a star of its own only if that star is seen beside it
-    return f"too near to {_name(stars[free[0]])} to be told from it" if free else None
-
-
-def _name(star: Star) -> str:
-    return star.resolved().name or "another star"
-
-
-def _sighted(
-    state: FieldState, chosen: Sequence[Star | str | None], seen: XY, flux: NDArray[np.float64]
-) -> list[Star | str]:
-    """Stars of the sources, new ones made where there is none; all at their new mean places."""
-    out: list[Star | str] = []
-    for choice, place, counts in zip(chosen, seen, flux, strict=True):
-        if choice is None:
-            choice = Star(state, place, float(counts))
-            state.stars.append(choice)
-        if isinstance(choice, Star):
-            choice.see(place)
-        out.append(choice)
-    return out
-
-
-def merge(root: FieldState, gone: FieldState, affine: Affine) -> list[Star]:
-    """Put the stars of one field into another; returns those that are another star from now on."""
-    losers = []
-    old, new = moved(gone.stars, affine), places(root.stars)
-    pairs = dict(zip(*(a.tolist() for a in nearest_pairs(old, new, MATCH_PX)), strict=True))
-    for number, (star, place) in enumerate(zip(gone.stars, old, strict=True)):
-        star.xy = place
-        if number not in pairs:
-            star.field = root
-            root.stars.append(star)
-            continue
-        twin = root.stars[pairs[number]]
-        keeper, lost = (twin, star) if twin.name or not star.name else (star, twin)
-        lost.alias, keeper.n, keeper.field = keeper, keeper.n + lost.n, root
-        root.stars[pairs[number]] = keeper
-        losers.append(lost)
-    for key, placed in gone.placed.items():
-        root.placed[key] = type(placed)(
-            key, placed.arm, placed.binning, compose(affine, placed.affine), placed.n_matched
-        )
-    root.version += 1
-    return losers
 
 
 def _why_pending(catalog: NightCatalog) -> str:

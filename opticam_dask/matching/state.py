@@ -11,7 +11,7 @@ from opticam_dask.kernels.transform import apply
 from opticam_dask.matching.columns import AFFINE_NAMES, CATALOGS, FIELDS, SIGHTINGS, SKY_NAMES
 from opticam_dask.matching.field import FieldState, Placed, Star
 from opticam_dask.matching.model import NightCatalog
-from opticam_dask.matching.registrar import Join, Registration
+from opticam_dask.matching.registration import Join, Registration
 from opticam_dask.matching.sky import TangentPlane
 from opticam_dask.types import Affine
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as pads
 import pyarrow.parquet as pq
-from pyarrow.fs import LocalFileSystem
 
 from opticam_dask.errors import InputError
-from opticam_dask.schema import LIGHT_CURVES, OBJECT_ID, SURVEY_LIGHT_CURVES
-from opticam_dask.tables.parts import PARTITIONS, camera_folders, part_path, parts_in
+from opticam_dask.schema import LIGHT_CURVES, OBJECT_ID
+from opticam_dask.tables.parts import PARTITIONS, camera_folders, parts_in
+from opticam_dask.tables.reading import ORDER, camera_dataset, columns_in, first_part, read_sought
 from opticam_dask.tables.records import METADATA
 
 if TYPE_CHECKING:
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _PARTITION_SCHEMA = pa.schema([LIGHT_CURVES.field(name).remove_metadata() for name in PARTITIONS])
-_ORDER = ("source", "MJD", "night", "frame")
-_TRIES = 5
 
 
 def dataset_root(out: str | Path, label: str) -> Path:
@@ -85,13 +82,6 @@ def open_light_curves(out: str | Path, label: str | None = None) -> dd.DataFrame
     frame = dd.read_parquet(root, dataset={"partitioning": partitioning})
     chosen: dd.DataFrame = frame[columns_in(root).names]
     return chosen
-
-
-def columns_in(root: str | Path) -> pa.Schema:
-    """Columns of a dataset: those of light curves, and ``object_id`` where a survey published it."""
-    part = _first_part(root)
-    named = part is not None and OBJECT_ID.name in pq.read_schema(part).names
-    return SURVEY_LIGHT_CURVES if named else LIGHT_CURVES
 
 
 def light_curve(
@@ -163,8 +153,8 @@ def _object_rows(
     sought = pc.field(OBJECT_ID.name) == object_id
     chosen = cameras(root) if camera is None else [camera]
     # the number of its source is another one every night
-    order = [name for name in _ORDER if name != "source"]
-    rows = pa.concat_tables(_read_sought(root, each, sought, columns, night, order) for each in chosen)
+    order = [name for name in ORDER if name != "source"]
+    rows = pa.concat_tables(read_sought(root, each, sought, columns, night, order) for each in chosen)
     if rows.num_rows == 0:
         raise InputError(f"{root}: no object {object_id!r} there; objects.parquet beside 'lcs' lists them")
     return rows
@@ -180,74 +170,7 @@ def read_rows(
     sought = (pc.field("source") >= lowest) & (pc.field("source") <= highest)
     if len(numbers) > 1:
         sought &= pc.field("source").isin(numbers)
-    return _read_sought(root, camera, sought, columns, night)
-
-
-def _read_sought(
-    root: str | Path,
-    camera: str,
-    sought: pc.Expression,
-    columns: Sequence[str],
-    night: str | None,
-    order: Sequence[str] = _ORDER,
-) -> pa.Table:
-    """Rows of a camera that a condition holds for, in order."""
-    if night is not None:
-        sought &= pc.field("night") == night
-    read = list(dict.fromkeys([*columns, *_ORDER]))
-    for more in reversed(range(_TRIES)):
-        try:
-            rows = camera_dataset(root, camera).to_table(columns=read, filter=sought)
-            break
-        except FileNotFoundError:
-            # parts were merged between the listing and the look into them
-            if not more:
-                raise
-        except (OSError, pa.ArrowInvalid) as error:
-            raise InputError(
-                f"{_damaged_part(root, camera)}: damaged ({str(error).splitlines()[0]}); 'opticam-dask "
-                "verify --repair' removes it, and the same reduction again makes it anew"
-            ) from error
-    if not _ordered(rows):
-        rows = rows.sort_by([(name, "ascending") for name in order])
-    return rows.select(list(columns))
-
-
-def _damaged_part(root: str | Path, camera: str) -> Path:
-    """First part of a camera that cannot be read."""
-    for night, name in camera_folders(root):
-        for key in parts_in(root, night, name) if name == camera else ():
-            path = part_path(root, key)
-            try:
-                pq.ParquetFile(path, page_checksum_verification=True).read(use_threads=False)
-            except (OSError, pa.ArrowException):
-                return path
-    return Path(root)
-
-
-def _ordered(rows: pa.Table) -> bool:
-    """Whether the rows of one source are sorted by time, as nights one after the other are."""
-    source, mjd = rows.column("source").to_numpy(), rows.column("MJD").to_numpy()
-    return len(source) == 0 or bool((source == source[0]).all() and (mjd[1:] > mjd[:-1]).all())
-
-
-def camera_dataset(root: str | Path, camera: str) -> pads.Dataset:
-    """Open the parts of one camera with pyarrow, night and camera as strings; no other is looked at."""
-    checks = pads.ParquetFragmentScanOptions(page_checksum_verification=True)
-    place, kind = LocalFileSystem(), pads.ParquetFileFormat(default_fragment_scan_options=checks)
-    keys = [
-        key for night, name in camera_folders(root) if name == camera for key in parts_in(root, night, name)
-    ]
-    fragments = [
-        kind.make_fragment(
-            str(part_path(root, key)),
-            place,
-            partition_expression=(pc.field("night") == key[0]) & (pc.field("camera") == key[1]),
-        )
-        for key in keys
-    ]
-    # what the parts say of units is not in the way of reading them: names and types are all alike
-    return pads.FileSystemDataset(fragments, columns_in(root), kind, place)
+    return read_sought(root, camera, sought, columns, night)
 
 
 def cameras(root: str | Path) -> list[str]:
@@ -269,22 +192,16 @@ def sources(root: str | Path, camera: str) -> list[int]:
 
 def flux_unit(root: str | Path) -> str:
     """Tell the unit of the fluxes of a dataset, 'adu' or 'electron'."""
-    part = _first_part(root)
+    part = first_part(root)
     metadata = None if part is None else pq.read_schema(part).field("flux").metadata
     return str((metadata or {}).get(b"unit", b"adu"), "utf-8")
 
 
 def provenance(root: str | Path) -> dict[str, str]:
     """Provenance stored in the first part; empty if the dataset has no part."""
-    part = _first_part(root)
+    part = first_part(root)
     metadata = {} if part is None else pq.read_schema(part).metadata or {}
     return {name.decode(): text.decode() for name, text in metadata.items() if name != METADATA}
-
-
-def _first_part(root: str | Path) -> Path | None:
-    keys = (key for folder in camera_folders(root) for key in parts_in(root, *folder))
-    key = next(keys, None)
-    return None if key is None else part_path(root, key)
 
 
 def ranges(numbers: Sequence[int]) -> str:

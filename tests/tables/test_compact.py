@@ -342,17 +342,17 @@ def test_merged_by_two_at_once_no_row_is_doubled(tmp_path, root, monkeypatch):
 
 
 def test_a_reader_that_listed_the_parts_too_early_looks_again(tmp_path, root, monkeypatch):
-    from opticam_dask.tables import store
+    from opticam_dask.tables import reading
 
     fill(root, [0, 3, 6])
-    listed = store.camera_dataset
+    listed = reading.camera_dataset
 
     def early(*args):
         dataset = listed(*args)
         compact(tmp_path)
         return dataset
 
-    monkeypatch.setattr(store, "camera_dataset", early)
+    monkeypatch.setattr(reading, "camera_dataset", early)
     assert len(light_curve(tmp_path, camera=CAMERA, source=1)) == 6
 
 
