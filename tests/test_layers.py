@@ -40,7 +40,7 @@ RANKS = {
     "differential": 5,
     "stages": 5,
     "observation": 5,
-    "report": 5,
+    "report": 7,
     "inspection": 6,
     "explore": 6,
     "follow": 6,

@@ -49,8 +49,8 @@ def plot_rms(sources: pd.DataFrame, ax: Axes, *, colour: str = "#0072B2", unit: 
     Parameters
     ----------
     sources : DataFrame
-        One row per source of a camera with ``source``, ``flux``, ``flux_err`` and ``rms``, as
-        `opticam_dask.tables.source_quality` makes them.
+        One row per source of a camera with ``source`` (or the name of an object), ``flux``, ``flux_err`` and
+        ``rms``, as `opticam_dask.tables.source_quality` makes them.
     ax : Axes
         Where to draw, both axes logarithmic.
     colour : str
@@ -76,9 +76,9 @@ def plot_rms(sources: pd.DataFrame, ax: Axes, *, colour: str = "#0072B2", unit: 
 
 
 def _name_sources(rows: pd.DataFrame, column: str, ax: Axes) -> None:
-    for _, row in rows.nlargest(_MOST_NAMED, "flux").iterrows():
-        place = (row["flux"], row[column])
-        ax.annotate(str(int(row["source"])), place, (4, 3), textcoords="offset points", fontsize=8)
+    named = rows.nlargest(_MOST_NAMED, "flux")
+    for name, *place in named[["source", "flux", column]].itertuples(index=False, name=None):
+        ax.annotate(str(name), place, (4, 3), textcoords="offset points", fontsize=8)
 
 
 def snr_figure(cameras: Mapping[str, pd.DataFrame], *, title: str = "", unit: str = "adu") -> Figure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from opticam_dask.errors import InputError
 from opticam_dask.report.packing import packed, rounded, rounded_to_errors
-from opticam_dask.tables.parts import camera_folder
+from opticam_dask.tables.parts import camera_folder, camera_folders
 from opticam_dask.tables.source_quality import SPOILT
+from opticam_dask.tables.store import dataset_root, labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,11 +53,27 @@ class Folder:
     barycentric: bool = True
 
 
+def filled_folders(out: Path, identity: str) -> list[Folder]:
+    """Folders of all light curves of an output directory that hold any.
+
+    Raises
+    ------
+    InputError
+        If a part is damaged.
+    """
+    found = [
+        Folder(dataset_root(out, label), label, night, camera, identity)
+        for label in labels(out)
+        for night, camera in camera_folders(dataset_root(out, label))
+    ]
+    return [folder for folder in found if rows_of(folder)]
+
+
 def rows_of(folder: Folder) -> int:
     """Rows of a folder, from the footers of its parts."""
     import pyarrow.parquet as pq
 
-    return sum(pq.read_metadata(path).num_rows for path in _parts(folder))
+    return sum(_read_part(path, pq.read_metadata).num_rows for path in _parts(folder))
 
 
 def curves_of(folder: Folder, average: int) -> dict[str, Any]:
@@ -74,7 +93,7 @@ def curves_of(folder: Folder, average: int) -> dict[str, Any]:
         each frame (or average); ``flux`` and ``error``, float32, and ``spoilt``, uint8, one for each id and
         frame, by id. Fluxes are rounded to 1/32 of the smallest error of their curve, errors to 1 %.
     """
-    rows = _read(folder)
+    rows = rows_in(folder)
     ids, index = np.unique(rows[folder.identity].to_numpy(), return_inverse=True)
     frames, column = np.unique(rows["frame"].to_numpy(), return_inverse=True)
     grid = (len(ids), len(frames))
@@ -86,6 +105,7 @@ def curves_of(folder: Folder, average: int) -> dict[str, Any]:
     time = np.full(len(frames), np.nan)
     time[column] = rows["BMJD" if barycentric else "MJD"]
     time, flux, error, spoilt = averaged(time, flux, error, spoilt, average)
+    steps = [rounded_to_errors(one, its, _STEP) for one, its in zip(flux, error, strict=True)]
     return {
         "label": folder.label,
         "night": folder.night,
@@ -95,7 +115,7 @@ def curves_of(folder: Folder, average: int) -> dict[str, Any]:
         "average": average,
         "frames": len(time),
         "time": packed(time),
-        "flux": packed(np.stack([rounded_to_errors(f, e, _STEP) for f, e in zip(flux, error, strict=True)])),
+        "flux": packed(np.array(steps, np.float32)),
         "error": packed(rounded(error, _ERROR_BITS)),
         "spoilt": packed(spoilt.astype(np.uint8)),
     }
@@ -145,15 +165,38 @@ def frames_to_average(points: int, most: int = MOST_POINTS) -> int:
     return max(1, math.ceil(points / most))
 
 
-def _read(folder: Folder) -> pd.DataFrame:
+def rows_in(folder: Folder) -> pd.DataFrame:
+    """Rows of a folder: identity, ``frame``, times, fluxes and flags; those without an identity are left out.
+
+    Raises
+    ------
+    InputError
+        If a part is damaged.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     columns = [folder.identity, "frame", "BMJD", "MJD", "flux", "flux_err", "flags"]
-    # ParquetFile: the names of the folders are not columns here
-    tables = [pq.ParquetFile(path).read(columns=columns) for path in _parts(folder)]
-    frame: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
-    return frame
+
+    def read(path: Path) -> pa.Table:
+        # ParquetFile: the names of the folders are not columns here
+        return pq.ParquetFile(path, page_checksum_verification=True).read(columns=columns)
+
+    tables = [_read_part(path, read) for path in _parts(folder)]
+    rows: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+    return rows[rows[folder.identity] != ""]
+
+
+def _read_part(path: Path, read: Callable[[Path], Any]) -> Any:
+    import pyarrow as pa
+
+    try:
+        return read(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(
+            f"{path}: cannot be read ({str(error).splitlines()[0]}); 'opticam-dask verify --repair' removes "
+            "what is damaged, and the same run again makes it anew"
+        ) from error
 
 
 def _parts(folder: Folder) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 import pandas as pd
 
 from opticam_dask.io.frame_index import read_frames
+from opticam_dask.report.curves import Folder
 from opticam_dask.schema import CLOUD_MAG
 from opticam_dask.tables.quality import frame_quality
+from opticam_dask.tables.store import flux_unit
 
 NAMES = {
     "night": "night",
@@ -29,6 +32,9 @@ NAMES = {
     "sources": "sources",
 }
 """Columns of the table of nights and cameras, and what readers call them."""
+
+REJECTED = ("night", "camera", "file", "reason")
+"""Columns of the table of rejected frames."""
 
 _UNIX_EPOCH_MJD = 40_587.0
 
@@ -64,7 +70,7 @@ def _night(night: str, camera: str, frames: pd.DataFrame) -> dict[str, Any]:
         "found": len(frames),
         "used": len(used),
         "rejected": len(frames) - len(used),
-        "first": _utc(mjd.min()) if len(mjd) else "",
+        "first": utc(mjd.min()) if len(mjd) else "",
         "hours": float(np.ptp(mjd)) * 24.0 if len(mjd) else np.nan,
         "exposure": used["exposure"].median() if len(used) else np.nan,
     }
@@ -81,16 +87,27 @@ def _quality(out: Path) -> pd.DataFrame:
     return grouped.agg(wanted).rename(columns={"background": "sky"})
 
 
-def _utc(mjd: float) -> str:
+def utc(mjd: float) -> str:
+    """Date and time, to the second."""
     return pd.Timestamp(mjd - _UNIX_EPOCH_MJD, unit="D").strftime("%Y-%m-%d %H:%M:%S")
 
 
-def rejected(out: Path) -> pd.DataFrame:
-    """Frames that were not used, with the reason: ``night``, ``camera``, ``file`` and ``reason``."""
-    frames = read_frames(out / "frames.parquet")
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table, each by column."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def unit_of(folders: Sequence[Folder]) -> str:
+    """Tell the unit of fluxes; 'adu' where there is none yet."""
+    return flux_unit(folders[0].root) if folders else "adu"
+
+
+def rejected(index: Path) -> pd.DataFrame:
+    """Frames of a frame index that were not used: ``night``, ``camera``, ``file`` and ``reason``."""
+    frames = read_frames(index)
     lost = frames[frames["status"] != "accepted"]
     names = [path.rpartition("/")[2] for path in lost["path"].tolist()]
-    return lost[["night", "camera", "reason"]].assign(file=names)[["night", "camera", "file", "reason"]]
+    return lost.assign(file=names)[list(REJECTED)]
 
 
 def provenance(out: Path) -> dict[str, Any]:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from opticam_dask.plotting.frame_quality import over_time_figure
-from opticam_dask.plotting.images import binned
+from opticam_dask.plotting.images import SHOWN_PIXELS, binned
 from opticam_dask.plotting.source_quality import rms_figure
 from opticam_dask.report.plots import Field
 from opticam_dask.tables.quality import frame_quality
 from opticam_dask.tables.source_quality import source_quality
 from opticam_dask.tables.store import find_dataset, flux_unit
+from opticam_dask.types import Image
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,11 +32,11 @@ def field_of(catalog: CameraCatalog) -> Field:
     """Stacked image and sources of a camera."""
     ids = [str(source) for source in catalog.table["source"]]
     image = catalog.stacked_image
-    return Field(catalog.camera, _grey(image), (image.shape[0], image.shape[1]), ids, catalog.xy)
+    return Field(catalog.camera, grey(image), (image.shape[0], image.shape[1]), ids, catalog.xy)
 
 
-def _grey(image: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> bytes:
-    """PNG of an image in shades of grey, the first row at the bottom, stars dark."""
+def grey(image: Image, side: int = SHOWN_PIXELS) -> bytes:
+    """PNG of an image in shades of grey, first row at the bottom, no side of more pixels than said."""
     from PIL import Image as Picture
 
     shown, _ = binned(image)
@@ -43,7 +44,9 @@ def _grey(image: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> bytes:
     low, high = np.percentile(known, [1.0, 99.7]) if known.size else (0.0, 1.0)
     scaled = np.clip((shown - low) / max(high - low, 1e-30), 0.0, 1.0)
     shades = np.where(np.isfinite(shown), 255.0 * (1.0 - scaled), 255.0)
-    return _png(lambda stream: Picture.fromarray(shades[::-1].astype(np.uint8)).save(stream, "png"))
+    picture = Picture.fromarray(shades[::-1].astype(np.uint8))
+    picture.thumbnail((side, side))
+    return _png(lambda stream: picture.save(stream, "png"))
 
 
 def quality_picture(out: Path, unit: str) -> str:

@@ -1,4 +1,4 @@
-"""Gather a reduction into one page."""
+"""Gather a reduction, or a survey, into one page."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opticam_dask.catalog.store import load_catalogs
 from opticam_dask.errors import InputError
-from opticam_dask.report import facts
 from opticam_dask.report.curves import MOST_POINTS, Folder, curves_of, frames_to_average, rows_of
-from opticam_dask.report.pictures import field_of, noise_picture, quality_picture
-from opticam_dask.report.plots import check_bokeh, embedded, field_plot, library, light_curve_plot
+from opticam_dask.report.facts import flat_settings, records
+from opticam_dask.report.plots import (
+    check_bokeh,
+    embedded,
+    field_plots,
+    library,
+    light_curve_plot,
+    other_pictures,
+)
+from opticam_dask.report.story import Map, Story
 from opticam_dask.tables.atomic import write_text
-from opticam_dask.tables.parts import camera_folders
-from opticam_dask.tables.store import dataset_root, flux_unit, labels
 
 if TYPE_CHECKING:
-    from opticam_dask.catalog.model import CameraCatalog
-
-Map = Callable[[Callable[..., Any], Sequence[Any], int], list[Any]]
-"""Runs ``function(item, constant)`` on items, and returns what comes back, in order."""
+    import pandas as pd
 
 _HERE = Path(__file__).parent
 _LISTED = 500  # rejected frames named on the page
 
 
 def write_report(out: str | Path, path: str | Path | None = None, *, run: Map | None = None) -> Path:
-    """Write a page that shows a reduction: ``report.html``, one file that opens anywhere.
+    """Write a page that shows a reduction or a survey: ``report.html``, one file that opens anywhere.
 
     Parameters
     ----------
     out : path
-        Output directory of a reduction.
+        Output directory of a reduction, or of a survey in whatever state: its nights are on one page.
     path : path, optional
         The file; by default ``report.html`` in the output directory.
     run : callable, optional
@@ -58,65 +59,72 @@ def write_report(out: str | Path, path: str | Path | None = None, *, run: Map | 
     """
     check_bokeh()
     root = Path(out)
-    if not (root / "frames.parquet").is_file():
-        survey = (root / "nights").is_dir()
-        remedy = (
-            f"one of its nights, in {root / 'nights'}" if survey else "the output directory of a reduction"
-        )
-        raise InputError(f"{root}: no frame index there; give {remedy}")
+    story = _story(root, run or _here)
     target = Path(path) if path is not None else root / "report.html"
-    write_text(target, _page(root, run or _here))
+    write_text(target, _page(story, run or _here))
     return target
+
+
+def _story(out: Path, run: Map) -> Story:
+    from opticam_dask.survey.verify import is_survey
+
+    if is_survey(out):
+        from opticam_dask.report.survey import story_of_survey
+
+        return story_of_survey(out, run)
+    if (out / "frames.parquet").is_file():
+        from opticam_dask.report.night import story_of_reduction
+
+        return story_of_reduction(out)
+    raise InputError(f"{out}: no frame index there; give the output directory of a reduction or of a survey")
 
 
 def _here(function: Callable[..., Any], items: Sequence[Any], constant: int) -> list[Any]:
     return [function(item, constant) for item in items]
 
 
-def _page(out: Path, run: Map) -> str:
+def _page(story: Story, run: Map) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     place = Environment(loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined)
     place.filters |= {"number": _number, "json_in_page": _json_in_page}
-    return place.get_template("page.html").render(_content(out, run))
+    return place.get_template("page.html").render(_content(story, run))
 
 
-def _content(out: Path, run: Map) -> dict[str, Any]:
-    catalogs = load_catalogs(out)
-    names = [label for label in labels(out) if camera_folders(dataset_root(out, label))]
-    unit = flux_unit(dataset_root(out, names[0])) if names else "adu"
-    folders = [each for label in names for each in _folders(out, label)]
-    average = frames_to_average(sum(rows_of(folder) for folder in folders))
-    script, divs = embedded({"curve": light_curve_plot(unit), **_fields(catalogs)})
-    provenance = facts.provenance(out)
-    lost = facts.rejected(out)
+def _content(story: Story, run: Map) -> dict[str, Any]:
+    average = frames_to_average(sum(rows_of(folder) for folder in story.folders))
+    plots = field_plots(story.fields)
+    script, divs = embedded({"curve": light_curve_plot(story.unit), **plots})
     return {
-        "name": out.resolve().name,
+        **vars(story),
+        "name": story.out.resolve().name,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
-        "columns": {key: text.format(unit=unit) for key, text in facts.NAMES.items()},
-        "nights": facts.nights(out, {c: len(k.table) for c, k in catalogs.items()}).to_dict("records"),
-        "reasons": lost.groupby(["camera", "reason"]).size().reset_index(name="frames").to_dict("records"),
-        "lost": lost.head(_LISTED).to_dict("records"),
-        "lost_beyond": max(0, len(lost) - _LISTED),
-        "versions": provenance.get("versions", {}),
-        "command": " ".join(map(str, provenance.get("command", []))),
-        "settings": facts.flat_settings(provenance.get("config", {})),
+        "shown": {(folder.night, folder.camera) for folder in story.folders},
+        "several": len({folder.night for folder in story.folders}) > 1,
+        "reasons": _reasons(story.lost),
+        "lost": records(story.lost.head(_LISTED)),
+        "lost_beyond": max(0, len(story.lost) - _LISTED),
+        "settings": flat_settings(story.settings),
         "average": average,
         "most_points": MOST_POINTS,
-        "unit": unit,
-        "quality": quality_picture(out, unit) if catalogs else "",
-        "noise": {label: noise_picture(out, label, catalogs) for label in names} if catalogs else {},
         "library": library(),
         "plots": script,
         "divs": divs,
-        "fields": [f"field {camera}" for camera in catalogs],
-        "curves": json.dumps(_curves(folders, average, run)),
+        "fields": list(plots),
+        "curves": json.dumps(_curves(story.folders, average, run)),
+        "pictures": json.dumps(other_pictures(story.fields)),
         "script": (_HERE / "page.js").read_text(encoding="utf-8"),
         "style": (_HERE / "page.css").read_text(encoding="utf-8"),
     }
 
 
-def _curves(folders: list[Folder], average: int, run: Map) -> list[dict[str, Any]]:
+def _reasons(lost: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rejected frames by camera and reason."""
+    grouped = lost.groupby(["camera", "reason"])
+    return records(grouped.agg(frames=("file", "size"), nights=("night", "nunique")).reset_index())
+
+
+def _curves(folders: Sequence[Folder], average: int, run: Map) -> list[dict[str, Any]]:
     """Light curves on one time scale: barycentric if every night and camera has such times, else UTC."""
     found = run(curves_of, folders, average)
     if len({block["barycentric"] for block in found}) > 1:
@@ -134,12 +142,3 @@ def _number(value: Any) -> str:
 def _json_in_page(text: str) -> str:
     """JSON of which no text can end the script it stands in."""
     return text.replace("<", "\\u003c")
-
-
-def _fields(catalogs: dict[str, CameraCatalog]) -> dict[str, Any]:
-    return {f"field {camera}": field_plot(field_of(catalog)) for camera, catalog in catalogs.items()}
-
-
-def _folders(out: Path, label: str) -> list[Folder]:
-    root = dataset_root(out, label)
-    return [Folder(root, label, night, camera, "source") for night, camera in camera_folders(root)]

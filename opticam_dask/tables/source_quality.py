@@ -44,12 +44,13 @@ def source_quality(root: str | Path, camera: str, sources: Sequence[int]) -> pd.
 
     rows = read_rows(root, camera, sources, ["source", "flux", "flux_err", "flags"]).to_pandas()
     curves = dict(iter(rows.groupby("source")))
-    found = [_summary(curves.get(source, rows.iloc[:0])) for source in sources]
+    found = [summed_up(curves.get(source, rows.iloc[:0])) for source in sources]
     table = pd.DataFrame(found, columns=list(COLUMNS[2:]))
     return table.assign(camera=camera, source=np.asarray(sources, np.int32))[list(COLUMNS)]
 
 
-def _summary(curve: pd.DataFrame) -> tuple[float, ...]:
+def summed_up(curve: pd.DataFrame) -> tuple[float, ...]:
+    """Sum up one light curve: ``rows`` to ``snr`` of `COLUMNS`, from its fluxes, errors and flags."""
     spoilt = (curve["flags"].to_numpy(np.int64) & int(SPOILT)) != 0
     flux, error = (curve[name].to_numpy(np.float64)[~spoilt] for name in ("flux", "flux_err"))
     good = np.isfinite(flux)
