@@ -77,10 +77,14 @@ def plot_apertures(measured: Measured, number: int, ax: Axes, *, title: str = ""
 
 
 def _show_around(image: Image, x: float, y: float, half: float, ax: Axes) -> None:
-    """Draw the part of an image that a panel shows, so that its scale is that of the part."""
+    """Draw the part of an image that a panel shows; its source sets the scale, not a bright neighbour."""
     x0, y0 = max(0, int(x - half) - 1), max(0, int(y - half) - 1)
     part = image[y0 : int(y + half) + 3, x0 : int(x + half) + 3]
     shown = show_image(part, ax, percent=(1.0, 99.0))
+    core = image[max(0, round(y) - 1) : round(y) + 2, max(0, round(x) - 1) : round(x) + 2]
+    low, peak = shown.get_clim()[0], float(np.nanmean(core)) if np.isfinite(core).any() else np.nan
+    if peak > low:
+        shown.set_clim(low, peak)
     shown.set_extent((x0 - 0.5, x0 + part.shape[1] - 0.5, y0 - 0.5, y0 + part.shape[0] - 0.5))
 
 

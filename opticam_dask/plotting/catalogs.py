@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from opticam_dask.plotting.images import show_image
+from opticam_dask.plotting.labels import name_points
 from opticam_dask.plotting.style import new_figure
 from opticam_dask.types import FWHM_PER_SIGMA, XY, Image, PsfModel
 
@@ -17,7 +18,7 @@ _MARK = "#D55E00"
 
 
 def plot_catalog(image: Image, xy: XY, psf: PsfModel, ax: Axes, *, title: str = "") -> Axes:
-    """Draw a stacked image with an ellipse and an ID at each source.
+    """Draw a stacked image with an ellipse at each source, and an ID at those that have room for it.
 
     Parameters
     ----------
@@ -44,13 +45,13 @@ def plot_catalog(image: Image, xy: XY, psf: PsfModel, ax: Axes, *, title: str = 
 
 
 def mark_sources(xy: XY, psf: PsfModel, ax: Axes, *, colour: str = _MARK) -> None:
-    """Put an ellipse of two FWHM and a number at each source; see `plot_catalog`."""
+    """Put an ellipse of two FWHM at each source, and numbers where there is room; see `plot_catalog`."""
     from matplotlib.patches import Ellipse
 
     major, minor = (4 * FWHM_PER_SIGMA * s for s in (psf.semimajor_sigma, psf.semiminor_sigma))
-    for number, (x, y) in enumerate(xy, start=1):
+    for x, y in xy:
         ax.add_patch(Ellipse((x, y), major, minor, angle=psf.orientation, fill=False, color=colour))
-        ax.annotate(str(number), (x, y), (9, 7), textcoords="offset points", color=colour, fontsize=9)
+    name_points(range(1, len(xy) + 1), xy, ax, colour=colour, size=9.0, away=8.0)
 
 
 def catalogs_figure(catalogs: Mapping[str, tuple[Image, XY, PsfModel]]) -> Figure:

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from opticam_dask.plotting.labels import name_points, plain_ticks
+from opticam_dask.plotting.series import mark_beyond, plot_density
 from opticam_dask.plotting.style import band_colour, new_figure
+from opticam_dask.plotting.time_axis import TimeAxis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,10 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MANY = 5_000
-"""Rows above which points are drawn as pixels, with binned means on top."""
+"""Rows above which the density of the points is drawn, with binned means on top."""
 _BINS = 200
 _USED, _VARIABLE, _OTHER = "#0072B2", "#D55E00", "#999999"
-_INSIDE = 99.8  # per cent of the points that the axis spans
+_MOST_BARS = 25
 
 
 def plot_relative(
@@ -26,12 +29,11 @@ def plot_relative(
     ax: Axes,
     *,
     flux: str = "norm_flux",
-    time: str = "BMJD",
-    t_ref: float | None = None,
+    axis: TimeAxis | None = None,
     colour: str = _USED,
     label: str = "",
 ) -> Axes:
-    """Draw a relative light curve against time; of many points, every one as a pixel and means of bins.
+    """Draw a relative light curve against time; of many points, their density and means of bins.
 
     Parameters
     ----------
@@ -41,34 +43,28 @@ def plot_relative(
         Where to draw.
     flux : {'norm_flux', 'rel_flux', 'transparency'}
         What to draw; its error is in ``<flux>_err``.
-    time : {'BMJD', 'MJD'}
-        Column of the times.
-    t_ref : float, optional
-        Time of the axis' zero [d]; by default the first of the curve, rounded down.
+    axis : TimeAxis, optional
+        Time axis; by default one that suits the curve.
     colour, label : str
         Of the points.
 
     Returns
     -------
     Axes
-        The same Axes.
+        The same Axes. A few outliers do not set its range: they are triangles at the edge.
     """
-    good = curve[np.isfinite(curve[flux]) & np.isfinite(curve[time])]
-    hours = (good[time].to_numpy() - (_first(curve, time) if t_ref is None else t_ref)) * 24.0
-    values, errors = good[flux].to_numpy(), good[f"{flux}_err"].to_numpy()
+    axis = axis or TimeAxis.of([curve])
+    good = curve[np.isfinite(curve[flux]) & np.isfinite(curve[axis.name])]
+    time, values, errors = axis.since(good), good[flux].to_numpy(), good[f"{flux}_err"].to_numpy()
     if len(good) > MANY:
-        ax.plot(hours, values, ",", color=colour, alpha=0.3, rasterized=True)
-        middle, mean, error = _binned(hours, values, errors)
-        ax.errorbar(middle, mean, error, fmt=".", ms=3, color="black", elinewidth=0.8, label=label or None)
+        plot_density(time, values, ax, colour=colour)
+        ax.errorbar(*_binned(time, values, errors), fmt=".", ms=3, color="black", elinewidth=0.8)
     else:
-        ax.errorbar(hours, values, errors, fmt=".", color=colour, elinewidth=0.8, label=label or None)
-    if len(values):
-        low, high = np.percentile(values, [100 - _INSIDE, _INSIDE])
-        room = 0.15 * (high - low) + (0.0 if len(good) > MANY else float(np.median(errors)))
-        ax.set_ylim(low - room, high + room)
-    ax.set_ylabel(_LABELS[flux])
+        ax.errorbar(time, values, errors, fmt=".", color=colour, elinewidth=0.8)
+    mark_beyond(time, values, ax, colour=colour)
+    ax.set(xlabel=axis.label, ylabel=_LABELS[flux])
     if label:
-        ax.legend(loc="upper right", frameon=False, fontsize=8)
+        ax.set_title(label, loc="right", fontsize="small", pad=2)
     return ax
 
 
@@ -80,23 +76,17 @@ _LABELS = {
 
 
 def _binned(
-    hours: NDArray[np.float64], values: NDArray[np.float64], errors: NDArray[np.float64]
+    time: NDArray[np.float64], values: NDArray[np.float64], errors: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Means of stretches of equal length, with the errors of the means; empty ones are left out."""
-    edges = np.linspace(hours.min(), hours.max(), _BINS + 1)
-    bin_of = np.clip(np.searchsorted(edges, hours, side="right") - 1, 0, _BINS - 1)
+    edges = np.linspace(time.min(), time.max(), _BINS + 1)
+    bin_of = np.clip(np.searchsorted(edges, time, side="right") - 1, 0, _BINS - 1)
     count = np.bincount(bin_of, minlength=_BINS)
     filled = count > 0
     n = count[filled]
-    time, mean = (np.bincount(bin_of, each, _BINS)[filled] / n for each in (hours, values))
+    middle, mean = (np.bincount(bin_of, each, _BINS)[filled] / n for each in (time, values))
     error = np.sqrt(np.bincount(bin_of, errors**2, _BINS)[filled]) / n
-    return time, mean, error
-
-
-def _first(curve: pd.DataFrame, time: str) -> float:
-    times = curve[time].to_numpy()
-    times = times[np.isfinite(times)]
-    return float(np.floor(times.min() * 1e3) / 1e3) if len(times) else 0.0
+    return middle, mean, error
 
 
 def relative_figure(curve: pd.DataFrame, *, title: str = "", colour: str | None = None) -> Figure:
@@ -111,16 +101,13 @@ def relative_figure(curve: pd.DataFrame, *, title: str = "", colour: str | None 
     colour : str, optional
         Colour of the points; by default that of the band.
     """
-    time = "BMJD" if np.isfinite(curve["BMJD"]).any() else "MJD"
-    t_ref = _first(curve, time)
     camera = str(curve["camera"].iloc[0]) if len(curve) else ""
     figure = new_figure(8, 4.6)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
-    chosen = colour or band_colour(camera)
-    plot_relative(curve, above, time=time, t_ref=t_ref, colour=chosen, label=camera)
-    plot_relative(curve, below, flux="transparency", time=time, t_ref=t_ref, colour="#666666")
-    system = "TDB, barycentric" if time == "BMJD" else "UTC"
-    below.set_xlabel(f"time since {time} {t_ref:.3f} ({system}) [h]")
+    axis = TimeAxis.of([curve])
+    plot_relative(curve, above, axis=axis, colour=colour or band_colour(camera), label=camera)
+    plot_relative(curve, below, flux="transparency", axis=axis, colour="#666666")
+    above.label_outer()
     if title:
         figure.suptitle(title)
     return figure
@@ -158,24 +145,15 @@ def plot_comparison_scatter(stars: pd.DataFrame, ax: Axes, *, unit: str = "adu")
     for rows, marker, colour, label in groups:
         if len(rows):
             ax.plot(rows["flux"], 100 * rows["rms"], marker, color=colour, ms=6, mec="white", label=label)
-    for flux, rms, source in zip(known["flux"], known["rms"], known["source"], strict=True):
-        ax.annotate(str(source), (flux, 100 * rms), (5, 4), textcoords="offset points", fontsize=8)
+    first = known.assign(variable=variable).sort_values(["variable", "flux"], ascending=False)
+    places = np.column_stack([first["flux"], 100 * first["rms"]])
+    name_points(first["source"], places, ax, log=True)
     if len(known):
         ax.set(xscale="log", yscale="log")
-        _plain_ticks(ax)
+        plain_ticks(ax)
     ax.set(xlabel=f"mean flux [{unit} / s]", ylabel="scatter in one frame [%]")
     ax.legend(frameon=False, fontsize=8)
     return ax
-
-
-def _plain_ticks(ax: Axes) -> None:
-    """Write numbers at the ticks of logarithmic axes, as many as have room."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set_minor_formatter(NullFormatter())
 
 
 def plot_comparison_weights(stars: pd.DataFrame, ax: Axes) -> Axes:
@@ -193,7 +171,7 @@ def plot_comparison_weights(stars: pd.DataFrame, ax: Axes) -> Axes:
     Axes
         The same Axes.
     """
-    rows = stars.sort_values(["flux", "source"], ascending=[False, True]).head(25)
+    rows = stars.sort_values(["flux", "source"], ascending=[False, True]).head(_MOST_BARS)
     place = np.arange(len(rows))
     ax.barh(place, 100 * rows["weight"].fillna(0.0), color=_USED)
     for y, reason in enumerate(rows["reason"]):
@@ -204,7 +182,8 @@ def plot_comparison_weights(stars: pd.DataFrame, ax: Axes) -> Axes:
             )
     ax.set_yticks(place, [str(source) for source in rows["source"]])
     ax.invert_yaxis()
-    ax.set(xlabel="weight [%]", ylabel="source")
+    rest = f" (the {len(rows)} brightest of {len(stars)})" if len(stars) > len(rows) else ""
+    ax.set(xlabel="weight [%]", ylabel=f"source{rest}")
     return ax
 
 

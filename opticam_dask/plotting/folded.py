@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from opticam_dask.plotting.series import mark_beyond, plot_density
 from opticam_dask.plotting.style import band_colour, new_figure
 
 if TYPE_CHECKING:
@@ -44,14 +45,15 @@ def plot_folded(
     Returns
     -------
     Axes
-        The same Axes.
+        The same Axes. A few outliers do not set its range: they are triangles at the edge.
     """
     twice, value = np.concatenate([phase, phase + 1]), np.tile(flux, 2)
     if len(phase) > DENSITY_ABOVE:
-        _density(twice, value, ax, colour)
+        plot_density(twice, value, ax, across=(0.0, 2.0), colour=colour)
     else:
         error = np.tile(flux_err, 2)
         ax.errorbar(twice, value, error, fmt=".", ms=3, color=colour, ecolor="0.7", elinewidth=0.7)
+    mark_beyond(twice, value, ax, colour=colour)
     return _dressed(ax, unit)
 
 
@@ -139,26 +141,9 @@ def profile_figure(
     return figure
 
 
-def _density(phase: NDArray[np.float64], flux: NDArray[np.float64], ax: Axes, colour: str) -> None:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    low, high = np.percentile(flux, [0.1, 99.9])
-    margin = 0.1 * (high - low)
-    shades = LinearSegmentedColormap.from_list("shades", ["white", colour])
-    ax.hist2d(
-        phase,
-        flux,
-        bins=(200, 80),
-        range=((0, 2), (low - margin, high + margin)),
-        cmap=shades,
-        rasterized=True,
-    )
-
-
 def _panels(n: int, period: float, *, sharey: bool) -> tuple[Figure, list[Axes]]:
     figure = new_figure(6.4, 1.2 + 1.9 * n)
     axes = list(figure.subplots(n, sharex=True, sharey=sharey, squeeze=False)[:, 0])
-    axes[-1].set_xlabel("phase [cycles]")
     figure.suptitle(f"period {period:.6g} s")
     return figure, axes
 
@@ -169,5 +154,5 @@ def _name(ax: Axes, name: str) -> None:
 
 def _dressed(ax: Axes, unit: str) -> Axes:
     ax.set_ylabel(f"flux [{unit}]" if unit else "relative flux")
-    ax.set_xlim(0, 2)
+    ax.set(xlim=(0, 2), xlabel="phase [cycles]")
     return ax

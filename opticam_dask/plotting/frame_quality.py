@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from opticam_dask.plotting.series import plot_series
 from opticam_dask.plotting.style import band_colour, new_figure
+from opticam_dask.plotting.time_axis import TimeAxis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,8 +32,7 @@ def plot_over_time(
     column: str,
     ax: Axes,
     *,
-    t_ref: float,
-    time: str = "MJD",
+    axis: TimeAxis | None = None,
     colour: str = "#0072B2",
     unit: str = "adu",
 ) -> Axes:
@@ -43,16 +41,14 @@ def plot_over_time(
     Parameters
     ----------
     rows : DataFrame
-        Frames of one camera with ``MJD`` or ``BMJD`` [d] and the column, as `opticam_dask.frame_quality`
+        Frames of one camera with ``MJD`` and ``BMJD`` [d] and the column, as `opticam_dask.frame_quality`
         returns them.
     column : str
         One of `LABELS`.
     ax : Axes
         Where to draw.
-    t_ref : float
-        Time of the axis' zero [d].
-    time : {'MJD', 'BMJD'}
-        Column of the time axis.
+    axis : TimeAxis, optional
+        Time axis; by default one that suits the rows.
     colour : str
         Colour of the points.
     unit : str
@@ -63,8 +59,9 @@ def plot_over_time(
     Axes
         The same Axes; frames without a value are left out.
     """
-    plot_series((rows[time] - t_ref) * 86_400.0, rows[column], ax, colour=colour)
-    ax.set_ylabel(LABELS[column].format(unit=unit))
+    axis = axis or TimeAxis.of([rows])
+    plot_series(axis.since(rows), rows[column], ax, colour=colour)
+    ax.set(xlabel=axis.label, ylabel=LABELS[column].format(unit=unit))
     return ax
 
 
@@ -72,15 +69,14 @@ def over_time_figure(
     cameras: Mapping[str, pd.DataFrame], columns: tuple[str, ...], *, unit: str = "adu"
 ) -> Figure:
     """Figure of columns of the frame-quality table over time: a row a column, a panel a camera."""
-    time = "BMJD" if all(np.isfinite(rows["BMJD"]).any() for rows in cameras.values()) else "MJD"
-    firsts = [float(rows[time].min()) for rows in cameras.values() if np.isfinite(rows[time]).any()]
-    t_ref = np.floor(min(firsts, default=0.0) * 1e5) / 1e5
-    figure = new_figure(4.2 * len(cameras) + 0.4, 2.6 * len(columns) + 0.5)
-    axes = figure.subplots(len(columns), len(cameras), squeeze=False, sharex="col")
+    axis = TimeAxis.of(cameras.values())
+    figure = new_figure(4.2 * len(cameras) + 0.4, 2.2 * len(columns) + 0.7)
+    axes = figure.subplots(len(columns), len(cameras), squeeze=False, sharex="col", sharey="row")
     for place, (camera, rows) in enumerate(cameras.items()):
-        colour = band_colour(camera, place)
         for row, column in enumerate(columns):
-            plot_over_time(rows, column, axes[row, place], t_ref=t_ref, time=time, colour=colour, unit=unit)
+            colour = band_colour(camera, place)
+            ax = plot_over_time(rows, column, axes[row, place], axis=axis, colour=colour, unit=unit)
+            ax.set(xlabel="", ylabel="" if place else ax.get_ylabel())
         axes[0, place].set_title(camera)
-        axes[-1, place].set_xlabel(f"time since {time} {t_ref:.5f} [s]")
+    figure.supxlabel(axis.label, fontsize="medium")
     return figure

@@ -9,6 +9,7 @@ import numpy as np
 
 from opticam_dask.plotting.series import plot_series
 from opticam_dask.plotting.style import band_colour, new_figure
+from opticam_dask.plotting.time_axis import time_unit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,8 +57,10 @@ def plot_elapsed_times(rows: pd.DataFrame, ax: Axes, *, colour: str = "#0072B2")
     """
     mjd = rows.sort_values(["night", "frame"])["MJD"].to_numpy(np.float64)
     first = np.nanmin(mjd) if np.isfinite(mjd).any() else 0.0
-    plot_series(np.arange(1, len(mjd) + 1), (mjd - first) * 86_400.0, ax, colour=colour)
-    ax.set(xlabel="number of the frame", ylabel="time since the first frame [s]")
+    seconds = (mjd - first) * 86_400.0
+    unit, length = time_unit(float(np.nanmax(seconds, initial=0.0)))
+    plot_series(np.arange(1, len(mjd) + 1), seconds / length, ax, colour=colour)
+    ax.set(xlabel="number of the frame", ylabel=f"time since the first frame [{unit}]")
     ax.locator_params(axis="x", nbins=4)
     return ax
 

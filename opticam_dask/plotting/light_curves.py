@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from opticam_dask.plotting.series import mark_beyond, plot_density
 from opticam_dask.plotting.style import band_colour, new_figure
+from opticam_dask.plotting.time_axis import TimeAxis
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-RASTERISE_ABOVE = 5_000
+DENSITY_ABOVE = 5_000
+"""Rows from which their density is drawn instead of them."""
 
 
 def plot_light_curve(
     curve: pd.DataFrame,
     ax: Axes,
     *,
-    t_ref: float,
+    axis: TimeAxis | None = None,
     label: str = "",
     colour: str = "#0072B2",
-    time: str = "BMJD",
     unit: str = "adu",
 ) -> Axes:
-    """Draw flux with its errors against time.
+    """Draw flux with its errors against time; of many rows, their density.
 
     Parameters
     ----------
@@ -36,38 +37,31 @@ def plot_light_curve(
         Light-curve rows of one source in one camera; NaN fluxes are left out.
     ax : Axes
         Where to draw.
-    t_ref : float
-        Time of the axis' zero [d], in the system of `time`.
+    axis : TimeAxis, optional
+        Time axis; by default one that suits the curve.
     label : str
-        Name of the curve for the legend.
+        Name of the curve, above the panel.
     colour : str
         Colour of the points.
-    time : {'BMJD', 'MJD'}
-        Column of the time axis.
     unit : str
         Unit of the flux.
 
     Returns
     -------
     Axes
-        The same Axes.
+        The same Axes. A few outliers do not set its range: they are triangles at the edge.
     """
-    good = curve[np.isfinite(curve["flux"])]
-    seconds = (good[time].to_numpy() - t_ref) * 86_400.0
-    many = len(good) > RASTERISE_ABOVE
-    ax.errorbar(
-        seconds,
-        good["flux"],
-        None if many else good["flux_err"],
-        fmt="," if many else ".",
-        color=colour,
-        elinewidth=0.8,
-        label=label or None,
-        rasterized=many,
-    )
-    ax.set_ylabel(f"flux [{unit}]")
+    axis = axis or TimeAxis.of([curve])
+    good = curve[np.isfinite(curve["flux"]) & np.isfinite(curve[axis.name])]
+    time, flux = axis.since(good), good["flux"].to_numpy()
+    if len(good) > DENSITY_ABOVE:
+        plot_density(time, flux, ax, colour=colour)
+    else:
+        ax.errorbar(time, flux, good["flux_err"], fmt=".", color=colour, elinewidth=0.8)
+    mark_beyond(time, flux, ax, colour=colour)
+    ax.set(xlabel=axis.label, ylabel=f"flux [{unit}]")
     if label:
-        ax.legend(loc="upper right", frameon=False)
+        ax.set_title(label, loc="right", fontsize="small", pad=2)
     return ax
 
 
@@ -83,21 +77,12 @@ def light_curve_figure(curves: Mapping[str, pd.DataFrame], *, title: str = "", u
     unit : str
         Unit of the flux.
     """
-    time = "BMJD" if all(np.isfinite(c["BMJD"]).any() for c in curves.values()) else "MJD"
-    t_ref = _reference_time(curves, time)
+    axis = TimeAxis.of(curves.values())
     figure = new_figure(8, 1.2 + 1.7 * len(curves))
     axes = figure.subplots(len(curves), sharex=True, squeeze=False)[:, 0]
     for number, (ax, (camera, curve)) in enumerate(zip(axes, curves.items(), strict=True)):
-        colour = band_colour(camera, number)
-        plot_light_curve(curve, ax, t_ref=t_ref, label=camera, colour=colour, time=time, unit=unit)
-    system = "TDB, barycentric" if time == "BMJD" else "UTC"
-    axes[-1].set_xlabel(f"time since {time} {t_ref:.6f} ({system}) [s]")
+        plot_light_curve(curve, ax, axis=axis, label=camera, colour=band_colour(camera, number), unit=unit)
+        ax.label_outer()
     if title:
         figure.suptitle(title)
     return figure
-
-
-def _reference_time(curves: Mapping[str, pd.DataFrame], time: str) -> float:
-    firsts = [float(curve[time].min()) for curve in curves.values() if len(curve)]
-    first = min((value for value in firsts if math.isfinite(value)), default=0.0)
-    return math.floor(first * 1e5) / 1e5

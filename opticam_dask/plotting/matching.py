@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from opticam_dask.plotting.labels import name_points
 from opticam_dask.plotting.style import band_colour, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+_MANY = 5_000  # points from which they are drawn as a picture
 
 
 def plot_match_residuals(sightings: pd.DataFrame, ax: Axes, *, title: str = "") -> Axes:
@@ -36,13 +39,14 @@ def plot_match_residuals(sightings: pd.DataFrame, ax: Axes, *, title: str = "") 
         rms = float(np.sqrt(np.mean(rows["separation"] ** 2)))
         colour = band_colour(str(camera), number)
         label = f"{camera}: {rms:.2f} pixel rms"
-        ax.plot(rows["dx"], rows["dy"], ".", color=colour, markersize=3, alpha=0.6, label=label)
+        (dots,) = ax.plot(rows["dx"], rows["dy"], ".", color=colour, markersize=3, alpha=0.6, label=label)
+        dots.set_rasterized(len(rows) > _MANY)
     ax.axhline(0.0, color="0.6", linewidth=0.6)
     ax.axvline(0.0, color="0.6", linewidth=0.6)
     ax.set(xlabel="residual along x [pixel]", ylabel="residual along y [pixel]", title=title)
     ax.set_aspect("equal", "datalim")
     if len(known):
-        ax.legend(loc="upper right", frameon=False, fontsize=8)
+        ax.legend(loc="upper right", framealpha=0.85, edgecolor="none", fontsize=8)
     return ax
 
 
@@ -61,20 +65,22 @@ def plot_field(objects: pd.DataFrame, sightings: pd.DataFrame, ax: Axes, *, titl
     Returns
     -------
     Axes
-        The same Axes; stars are named by their numbers.
+        The same Axes; stars that have room are named by their numbers.
     """
     known = sightings["object_id"] != ""
-    ax.plot(sightings["field_x"], sightings["field_y"], ".", color="0.6", markersize=2, label="sources")
+    (dots,) = ax.plot(
+        sightings["field_x"], sightings["field_y"], ".", color="0.6", markersize=2, label="sources"
+    )
+    dots.set_rasterized(len(sightings) > _MANY)
     lost = sightings[~known]
     if len(lost):
         ax.plot(lost["field_x"], lost["field_y"], "x", color="#D55E00", markersize=4, label="no star known")
     ax.plot(objects["x"], objects["y"], "o", mfc="none", color="#0072B2", markersize=8, label="stars")
-    for name, x, y in zip(objects["object_id"], objects["x"], objects["y"], strict=True):
-        number = str(name).partition("-")[2].lstrip("0")
-        ax.annotate(number, (x, y), (5, 5), textcoords="offset points", fontsize=6)
+    numbers = [str(name).partition("-")[2].lstrip("0") for name in objects["object_id"]]
+    name_points(numbers, objects[["x", "y"]].to_numpy(), ax, size=7.0)
     ax.set(xlabel="x in the field [pixel]", ylabel="y in the field [pixel]", title=title)
     ax.set_aspect("equal", "datalim")
-    ax.legend(loc="upper right", frameon=False, fontsize=8)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=3, frameon=False, fontsize=8)
     return ax
 
 

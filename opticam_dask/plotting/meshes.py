@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from opticam_dask.types import Image
 
+_EDGE = "#0072B2"
 _MOST_LINES = 80  # more boxes along an axis would be a grey area
 
 
@@ -56,8 +57,8 @@ def plot_background_mesh(mesh: Mesh, ax: Axes, *, title: str = "") -> Axes:
         step = -(-len(edges) // _MOST_LINES)
         every = max(every, step)
         for edge in edges[::step]:
-            draw(edge, color="#56B4E9", linewidth=0.4, alpha=0.8)
-    some = f", every {every}th edge drawn" if every > 1 else ""
+            draw(edge, color=_EDGE, linewidth=0.6)
+    some = f", one edge in {every} drawn" if every > 1 else ""
     ax.set_title(f"{title}  boxes of {mesh.box[0]} x {mesh.box[1]} pixel{some}".strip(), fontsize=10)
     return ax
 
@@ -75,7 +76,8 @@ def plot_background_image(mesh: Mesh, ax: Axes, *, unit: str = "adu") -> Axes:
         Unit of the pixels.
     """
     shown = show_image(mesh.background, ax, colours="cividis", percent=(0.0, 100.0))
-    ax.figure.colorbar(shown, ax=ax, label=f"background [{unit} / pixel]", shrink=0.85)
+    beside = ax.inset_axes((1.03, 0.0, 0.04, 1.0))  # as high as the image, whatever its shape
+    ax.figure.colorbar(shown, cax=beside, label=f"background [{unit} / pixel]")
     return ax
 
 

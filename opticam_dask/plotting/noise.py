@@ -68,7 +68,8 @@ def plot_noise_budget(
     if np.isfinite(relative).any():  # scintillation without an airmass leaves no total
         ax.set_ylim(0.05 * np.nanmin(relative), 2.0 * np.nanmax(relative))
     text = "\n".join([*dominant(curve, unit), *([note] if note else [])])
-    ax.text(0.03, 0.03, text, transform=ax.transAxes, fontsize=8, va="bottom")
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+    ax.text(0.03, 0.03, text, transform=ax.transAxes, fontsize=8, va="bottom", bbox=box)
     ax.legend(loc="upper right", frameon=False, fontsize=8)
     return ax
 

@@ -87,6 +87,7 @@ def plot_psf(image: Image, xy: XY, psf: PsfModel, ax: Axes, *, title: str = "") 
             markersize=4,
             color=CYCLE[number],
             label=f"source {number + 1}",
+            zorder=2.0 - 0.1 * number,
             rasterized=True,
         )
     distance = np.linspace(0.0, _REACH, 200)

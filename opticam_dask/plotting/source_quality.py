@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from opticam_dask.plotting.labels import name_points, plain_ticks
 from opticam_dask.plotting.style import band_colour, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_MOST_NAMED = 30  # more IDs could not be read
 
 
 def plot_snr(sources: pd.DataFrame, ax: Axes, *, colour: str = "#0072B2", unit: str = "adu") -> Axes:
@@ -37,8 +36,8 @@ def plot_snr(sources: pd.DataFrame, ax: Axes, *, colour: str = "#0072B2", unit: 
     """
     good = sources[(sources["flux"] > 0) & (sources["snr"] > 0)]
     ax.plot(good["flux"], good["snr"], "o", color=colour, markersize=4)
-    _name_sources(good, "snr", ax)
-    ax.set(xscale="log", yscale="log")
+    _name_sources(good.sort_values("flux", ascending=False), "snr", ax)
+    _log_axes(good, ax)
     ax.set(xlabel=f"median flux [{unit}]", ylabel="median of flux / error")
     return ax
 
@@ -68,17 +67,22 @@ def plot_rms(sources: pd.DataFrame, ax: Axes, *, colour: str = "#0072B2", unit: 
     relative = good.assign(relative=good["rms"] / good["flux"])
     ax.plot(good["flux"], relative["relative"], "o", color=colour, markersize=4, label="measured")
     ax.plot(good["flux"], good["flux_err"] / good["flux"], "k-", linewidth=1.2, label="from the errors")
-    _name_sources(relative, "relative", ax)
-    ax.set(xscale="log", yscale="log")
+    beyond = relative["rms"] / relative["flux_err"]
+    _name_sources(relative.assign(beyond=beyond).sort_values("beyond", ascending=False), "relative", ax)
+    _log_axes(good, ax)
     ax.set(xlabel=f"median flux [{unit}]", ylabel="rms / median flux")
     ax.legend(frameon=False, fontsize=8)
     return ax
 
 
 def _name_sources(rows: pd.DataFrame, column: str, ax: Axes) -> None:
-    named = rows.nlargest(_MOST_NAMED, "flux")
-    for name, *place in named[["source", "flux", column]].itertuples(index=False, name=None):
-        ax.annotate(str(name), place, (4, 3), textcoords="offset points", fontsize=8)
+    name_points(rows["source"], rows[["flux", column]].to_numpy(), ax, log=True)
+
+
+def _log_axes(rows: pd.DataFrame, ax: Axes) -> None:
+    ax.set(xscale="log", yscale="log")
+    if len(rows):
+        plain_ticks(ax)
 
 
 def snr_figure(cameras: Mapping[str, pd.DataFrame], *, title: str = "", unit: str = "adu") -> Figure:

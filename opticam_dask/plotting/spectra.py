@@ -19,6 +19,7 @@ Scale: TypeAlias = Literal["linear", "log", "loglog"]
 
 _UNITS = {"frac": "(rms/mean)$^2$ Hz$^{-1}$", "abs": "rms$^2$ Hz$^{-1}$", "leahy": "Leahy", "none": "raw"}
 _STYLES = ("--", "-.", ":")
+_STEPS_A_DECADE = 20
 
 
 def plot_spectrum(
@@ -39,7 +40,8 @@ def plot_spectrum(
     freq : ndarray, shape (m,) [Hz]
         Frequencies.
     power : ndarray, shape (m,)
-        Power. Of more than 4 000 values the lowest and highest in each step along the axis are drawn.
+        Power. Of more than 4 000 values the lowest and highest in each step along the axis are drawn; on
+        logarithmic axes pale, and means of steps of 1/20 decade with them.
     ax : Axes
         Where to draw.
     power_err : ndarray, shape (m,), optional
@@ -57,6 +59,9 @@ def plot_spectrum(
     x, y = envelope(freq, power, log=scale != "linear")
     style = "steps-mid" if len(x) < 500 else "default"
     ax.plot(x, y, color=colour, lw=1, label=label or None, drawstyle=style)
+    if scale == "loglog" and len(x) < len(power):
+        ax.lines[-1].set_alpha(0.35)
+        ax.plot(*_means(freq, power), color=colour, lw=1.5)
     if power_err is not None and len(power) <= 500:
         clear = power_err < power  # others reach below any logarithmic axis, and say nothing
         ax.errorbar(freq[clear], power[clear], power_err[clear], fmt="none", ecolor=colour, elinewidth=0.8)
@@ -65,6 +70,16 @@ def plot_spectrum(
     ax.set_ylabel(f"power [{unit}]" if unit else "power")
     ax.set_xlabel("frequency [Hz]")
     return ax
+
+
+def _means(
+    freq: NDArray[np.float64], power: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means of steps that are even in the logarithm of the frequency; empty ones are left out."""
+    good = (freq > 0) & np.isfinite(power)
+    step = np.floor(_STEPS_A_DECADE * np.log10(freq[good])).astype(np.int64)
+    _, number, count = np.unique(step, return_inverse=True, return_counts=True)
+    return np.bincount(number, freq[good]) / count, np.bincount(number, power[good]) / count
 
 
 def plot_false_alarm_levels(levels: Mapping[float, float], ax: Axes) -> Axes:
