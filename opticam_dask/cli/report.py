@@ -12,6 +12,7 @@ EPILOG = """\b
 Examples:
   opticam-dask report out
   opticam-dask report out --to night1.html
+  opticam-dask report survey                 all nights of a survey on one page
 """
 
 
@@ -24,6 +25,7 @@ Examples:
 def command(out: Path, path: Path | None) -> None:
     """Write one page that shows the reduction in OUT: light curves to zoom into, quality, what was rejected.
 
+    OUT may be that of a survey too: then the page shows its objects over all nights, and each night alone.
     The file holds everything it shows, and opens without a server or a network.
     """
     from opticam_dask.report import write_report

@@ -44,6 +44,9 @@ NAMES = {
 }
 """Columns of the table of nights and cameras of a survey, and what readers call them."""
 
+NO_DATE = "no date"
+"""Night of frames whose headers tell no time, for readers."""
+
 _KEY = ["night", "camera"]
 _RANGE = {"low": 0.16, "middle": 0.5, "high": 0.84}
 _SPREAD = ("fwhm", "sky")
@@ -58,7 +61,10 @@ def waiting_nights(out: Path, ledger: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows of nights that were found and have no row in the ledger."""
     nights = Inventory.load(out).nights
     left = sorted(set(nights) - set(ledger["night"]))
-    return [{"night": night, "status": "pending", "why": nights[night].reason} for night in left]
+    return [
+        {"night": night, "status": "pending", "why": nights[night].reason, "stands_out": True}
+        for night in left
+    ]
 
 
 def quality_of_nights(out: Path, nights: Iterable[str]) -> pd.DataFrame:
@@ -127,21 +133,25 @@ def rows_of_nights(ledger: pd.DataFrame, *known: pd.DataFrame) -> list[dict[str,
     table = ledger
     for one in known:
         table = table.merge(one.drop(columns="fwhm", errors="ignore"), on=_KEY, how="left")
-    return [{**row, **_told(row)} for row in facts.records(table)]
+    rows = [{**row, **_told(row)} for row in facts.records(table)]
+    # frames without a time come last
+    return sorted(rows, key=lambda row: row["night"] == NO_DATE)
 
 
 def _told(row: Mapping[str, Any]) -> dict[str, Any]:
     first = row["first"]
     return {
-        "night": row["night"] or "no date",
+        "night": row["night"] or NO_DATE,
         "start": facts.utc(first) if np.isfinite(first) else "",
         "hours": row["duration"] / 3600.0,
+        "stands_out": row["status"] != "reduced" or row["fainter"] >= CLOUD_MAG,
         "why": "; ".join(filter(None, (row["reason"], row["rejected_for"], _dimmed(row)))),
     }
 
 
 def _dimmed(row: Mapping[str, Any]) -> str:
-    return "stars are faint: cloud, or another exposure" if row["fainter"] >= CLOUD_MAG else ""
+    by = row["fainter"]
+    return f"stars are {by:.1f} mag fainter than in other nights" if by >= CLOUD_MAG else ""
 
 
 def rejected_in(out: Path, nights: Iterable[str]) -> pd.DataFrame:

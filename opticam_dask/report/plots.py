@@ -130,11 +130,11 @@ def light_curve_plot(unit: str) -> figure:
         name: ColumnDataSource({column: [] for column in wanted}, name=name)
         for name, wanted in columns.items()
     }
-    plot.vspan("x", source=sources["gaps"], line_color=_PALE, line_dash="dotted")
+    plot.vspan("x", source=sources["gaps"], line_color=_PALE, line_alpha=0.5)
     plot.segment("x", "low", "x", "high", source=sources["bars"], color=_BLUE, alpha=0.35)
     plot.scatter("x", "y", source=sources["bad"], size=4, color=_PALE, name="spoilt")
     points = plot.scatter("x", "y", source=sources["good"], size=4, color=_BLUE, name="good points")
-    ring = {"size": 9, "fill_color": "white", "line_color": _ORANGE, "line_width": 2}
+    ring = {"size": 6, "fill_color": "white", "line_color": _ORANGE, "line_width": 1.5}
     plot.scatter("x", "y", source=sources["middles"], name="medians", **ring)
     plot.yaxis.formatter = NumeralTickFormatter(format="0.[000]a")
     tips = [("night", "@night"), ("time", "@time{0.000000}"), ("flux", "@y{0.00} ± @error{0.00}")]

@@ -17,6 +17,7 @@ from opticam_dask.report.pictures import picture_of
 from opticam_dask.report.plots import short_names
 from opticam_dask.report.scatter import scatter_in_night, scatter_over_nights
 from opticam_dask.report.story import Map, Story
+from opticam_dask.schema import CLOUD_MAG
 from opticam_dask.survey.arrivals import nights_folder
 from opticam_dask.survey.settings import NAME as SETTINGS_NAME
 from opticam_dask.tables.digest import read_settings
@@ -24,6 +25,7 @@ from opticam_dask.tables.digest import read_settings
 if TYPE_CHECKING:
     import pandas as pd
 
+_NAMED = 12  # nights of a kind
 _LEAST = 2  # measurements of a night that have a scatter
 
 
@@ -35,19 +37,20 @@ def story_of_survey(out: Path, run: Map) -> Story:
     nights = sorted(set(ledger["night"]))
     quality = nightly.quality_of_nights(out, nights)
     stars = nightly.stars_of_nights(master.sightings, quality)
+    rows = nightly.rows_of_nights(ledger, quality, stars) + nightly.waiting_nights(out, ledger)
     versions, command = _made_by(out, nights)
     return Story(
         out=out,
         thing="object",
         unit=unit,
         columns={key: text.format(unit=unit) for key, text in nightly.NAMES.items()},
-        nights=nightly.rows_of_nights(ledger, quality, stars) + nightly.waiting_nights(out, ledger),
+        nights=rows,
         lost=nightly.rejected_in(out, nights),
         folders=folders,
         fields=survey_fields(out, master),
         quality=_quality(quality.merge(stars, on=["night", "camera"], how="left"), ledger, unit),
         noise=_noise(folders, unit, run),
-        remarks=_remarks(ledger, master),
+        remarks=_remarks(rows, master),
         versions=versions,
         command=command,
         settings=read_settings(out / SETTINGS_NAME) or {},
@@ -76,21 +79,46 @@ def _scatter_picture(cameras: Mapping[str, Sequence[pd.DataFrame]], unit: str) -
     return picture_of(rms_figure(tables, unit=unit))
 
 
-def _remarks(ledger: pd.DataFrame, master: Master) -> list[str]:
-    dated = ledger[ledger["night"] != ""]
-    best = dated.assign(done=dated["status"] == "reduced").groupby("night")["done"].any()
+def _remarks(rows: Sequence[Mapping[str, Any]], master: Master) -> list[str]:
+    """Sum up what came of the nights, and what the page does not show."""
+    states = _states(rows)
     fields = master.fields[master.fields["joined_to"] == ""]
-    counted = [f"{len(best)} nights, {int(best.sum())} of them reduced", f"{len(fields)} field(s)"]
-    remarks = [", ".join([*counted, f"{len(master.objects)} objects"]) + "."]
+    counted = [f"{len(nights)} {state}" for state, nights in states.items()]
+    total = sum(map(len, states.values()))
+    seen = f"{len(fields)} field(s), {len(master.objects)} objects."
+    remarks = [f"{total} nights: {', '.join(counted) or 'none yet'}. {seen}"]
+    remarks += [
+        f"{state.capitalize()}: {_listed(nights)}." for state, nights in states.items() if state != "reduced"
+    ]
+    faint = sorted({row["night"] for row in rows if row.get("fainter", 0.0) >= CLOUD_MAG})
+    if faint:
+        remarks.append(f"Stars are fainter than in other nights in {_listed(faint)}.")
     if len(fields) > MOST_FIELDS:
         remarks.append(f"Pictures show the {MOST_FIELDS} fields seen in most nights.")
     nameless = int((master.sightings["object_id"] == "").sum())
     if nameless:
         remarks.append(
             f"{nameless} source(s) of single nights are not known to be some object and have no curve here; "
-            "the page of their night shows them."
+            "the pages of their nights show them."
         )
     return remarks
+
+
+def _states(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Nights by their status, that of their best camera."""
+    found: dict[str, str] = {}
+    for row in rows:
+        if row["night"] != nightly.NO_DATE and found.get(row["night"]) != "reduced":
+            found[row["night"]] = row["status"]
+    states: dict[str, list[str]] = defaultdict(list)
+    for night, state in sorted(found.items(), key=lambda item: (item[1] != "reduced", item[1], item[0])):
+        states[state].append(night)
+    return dict(states)
+
+
+def _listed(nights: Sequence[str]) -> str:
+    beyond = f" and {len(nights) - _NAMED} more" if len(nights) > _NAMED else ""
+    return ", ".join(nights[:_NAMED]) + beyond
 
 
 def _made_by(out: Path, nights: Iterable[str]) -> tuple[dict[str, str], str]:
