@@ -14,7 +14,7 @@ Examples:
   opticam-dask vacuum out
 
 In a survey this halves the space of light curves: those that are published need not lie in the folder of
-their night as well. No light curve is lost.
+their night as well. No light curve is lost, unless --gone or --outdated ask for it.
 """
 
 
@@ -22,12 +22,17 @@ their night as well. No light curve is lost.
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--dry-run", is_flag=True, help="Say what would be removed; remove nothing.")
 @click.option("--gone", is_flag=True, help="Remove nights whose frames are no longer under the root as well.")
+@click.option(
+    "--outdated",
+    is_flag=True,
+    help="Remove rows of frames or catalogues that are no more as well; the ledger tells which.",
+)
 @config_option
-def command(out: Path, dry_run: bool, gone: bool) -> None:
+def command(out: Path, dry_run: bool, gone: bool, outdated: bool) -> None:
     """Remove from OUT what nothing refers to: unfinished files, light curves that are published as well."""
     from opticam_dask.survey.vacuum import vacuum
 
-    found = vacuum(out, gone=gone, dry_run=dry_run)
+    found = vacuum(out, gone=gone, outdated=outdated, dry_run=dry_run)
     for one in found:
         click.echo(f"{one.path}: {one.size} bytes, {one.why}")
     verb = "would be freed" if dry_run else "freed"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,14 +37,18 @@ COLUMNS: tuple[Column, ...] = (
     Column("rejected_for", _s, "", "reasons with the number of frames of each, joined by '; '"),
     Column("unaligned", _i8, "", "accepted frames that could not be aligned"),
     Column("cloudy", _i8, "", "accepted frames flagged as cloudy"),
+    Column("extinction", _f8, "mag", "how much fainter its stars are than in clear nights; NaN if unknown"),
     Column("fwhm", _f8, "pixel", "median FWHM of the aligned frames"),
     Column("seeing", _f8, "arcsec", "the same on the sky; NaN if the scale is unknown"),
     Column("stars", _i8, "", "sources of the catalogue"),
     Column("identified", _i8, "", "of these, sources with an object_id"),
     Column("rows", _i8, "", "light-curve rows in the dataset, of all photometers"),
+    Column("outdated", _i8, "", "rows there that were made of frames or catalogues that are no more"),
+    Column("outdated_for", _s, "", "of which photometers these are, and why they are kept"),
     Column("first", _f8, "d", "mid-exposure of the first accepted frame, MJD, UTC"),
     Column("last", _f8, "d", "mid-exposure of the last accepted frame, MJD, UTC"),
     Column("duration", _f8, "s", "time between these"),
+    Column("exptime", _f8, "s", "median exposure time of the accepted frames"),
     Column("cadence", _f8, "s", "median time between frames; NaN for one frame"),
     Column("gaps", _i8, "", "gaps between frames"),
     Column("longest_gap", _f8, "s", "the longest of these; 0 if there is none"),
@@ -56,11 +60,33 @@ LEDGER = arrow_schema(COLUMNS)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a night: seconds it took, objects identified and rows published for each camera."""
+    """What came of a night.
+
+    Parameters
+    ----------
+    seconds : float
+        Time it took [s].
+    identified, rows : dict of str to int
+        Objects identified and rows published for each camera.
+    outdated : dict of str to tuple
+        For each camera rows that were published before and are outdated, and why.
+    """
 
     seconds: float = math.nan
-    identified: Mapping[str, int] | None = None
-    rows: Mapping[str, int] | None = None
+    identified: Mapping[str, int] = field(default_factory=dict)
+    rows: Mapping[str, int] = field(default_factory=dict)
+    outdated: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+
+    def of(self, camera: str) -> dict[str, Any]:
+        """Its columns of the ledger."""
+        outdated, why = self.outdated.get(camera, (0, ""))
+        return {
+            "identified": self.identified.get(camera, 0),
+            "rows": self.rows.get(camera, 0),
+            "outdated": outdated,
+            "outdated_for": why,
+            "seconds": self.seconds,
+        }
 
 
 def read_ledger(out: str | Path) -> pd.DataFrame:
@@ -87,10 +113,18 @@ def read_ledger(out: str | Path) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file; give the output directory of a survey that was run")
     try:
-        table: pd.DataFrame = pq.read_table(path, schema=LEDGER).to_pandas()
+        table = pq.read_table(path, schema=LEDGER)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path} cannot be read ({error}); the next run of the survey mends it") from error
-    return table
+    return _filled(table)
+
+
+def _filled(table: pa.Table) -> pd.DataFrame:
+    """Rows as pandas has them; columns that an earlier version did not write are empty, 0, or NaN."""
+    nothing = {_i8: 0, _s: "", _f8: math.nan}
+    columns = [table[column.name].fill_null(nothing[column.type]) for column in LEDGER]
+    frame: pd.DataFrame = pa.table(columns, LEDGER.names).to_pandas()
+    return frame
 
 
 def update_ledger(out: Path, rows: Mapping[str, pd.DataFrame]) -> None:
@@ -157,9 +191,8 @@ def night_rows(
             **_status(record, stars.get(str(camera)), group),
             "night": night,
             "camera": str(camera),
-            "identified": (outcome.identified or {}).get(str(camera), 0),
-            "rows": (outcome.rows or {}).get(str(camera), 0),
-            "seconds": outcome.seconds,
+            **outcome.of(str(camera)),
+            "extinction": math.nan,
             "digest": "" if record is None else record.files,
         }
         for camera, group in frames.groupby("camera", sort=True)
@@ -183,13 +216,14 @@ def _timing(frames: pd.DataFrame) -> dict[str, Any]:
 
     spans = sampling(frames)
     if not spans:
-        nothing = dict.fromkeys(("first", "last", "duration", "cadence"), math.nan)
+        nothing = dict.fromkeys(("first", "last", "duration", "exptime", "cadence"), math.nan)
         return {**nothing, "gaps": 0, "longest_gap": 0.0}
     span = spans[0]
     return {
         "first": span.start,
         "last": span.end,
         "duration": (span.end - span.start) * _DAY_S,
+        "exptime": float(frames["exposure"][frames["status"] == "accepted"].median()),
         "cadence": span.cadence,
         "gaps": len(span.gaps),
         "longest_gap": max((length for _, length in span.gaps), default=0.0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +12,12 @@ from pathlib import Path
 from opticam_dask.errors import BusyError, InputError
 from opticam_dask.survey.arrivals import nights_folder
 from opticam_dask.survey.inventory import Inventory, NightRecord
+from opticam_dask.survey.outdated import mark_outdated, outdated_rows
 from opticam_dask.survey.plan import IDS
 from opticam_dask.survey.settings import PHOTOMETRY, label_key
 from opticam_dask.tables.lock import held, holder
+from opticam_dask.tables.parts import camera_folder
+from opticam_dask.tables.store import dataset_root
 
 _UNFINISHED = (".*.tmp", ".withdrawn-*")
 _MARKS = ("inventory.json", "frames.parquet")
@@ -39,13 +42,16 @@ class Rubbish:
     why: str
 
 
-def vacuum(out: str | Path, *, gone: bool = False, dry_run: bool = False) -> list[Rubbish]:
+def vacuum(
+    out: str | Path, *, gone: bool = False, outdated: bool = False, dry_run: bool = False
+) -> list[Rubbish]:
     """Remove what nothing refers to from the output directory of a survey, or of a reduction.
 
     - temporary files that processes left when they were killed
     - rows in the trees of single nights that are published, which was checked, or that belong to catalogues
       made anew since
     - if asked for, all there is of nights whose frames are no longer under the root; object IDs stay
+    - if asked for, published rows that were made of frames or catalogues that are no more
 
     Parameters
     ----------
@@ -53,6 +59,8 @@ def vacuum(out: str | Path, *, gone: bool = False, dry_run: bool = False) -> lis
         Output directory.
     gone : bool
         Whether nights without frames go as well.
+    outdated : bool
+        Whether outdated rows of the other nights go as well; the ledger tells which these are.
     dry_run : bool
         Whether to say only what would be removed.
 
@@ -79,10 +87,24 @@ def vacuum(out: str | Path, *, gone: bool = False, dry_run: bool = False) -> lis
         inventory = Inventory.load(out)
         leaving = [night for night, record in inventory.nights.items() if gone and record.is_gone]
         found = [_rubbish(path, why) for path, why in _find(out, inventory, leaving)]
+        old = _outdated(out, inventory, leaving) if outdated else {}
+        found += [_rubbish(path, why) for path, why in old.items()]
         if not dry_run:
             _remove(found)
             _forget(out, inventory, leaving)
+            _note_removed(out, {path.parent.name.removeprefix("night=") for path in old})
     return found
+
+
+def _outdated(out: Path, inventory: Inventory, leaving: Sequence[str]) -> dict[Path, str]:
+    """Folders of published rows that are outdated, and why."""
+    found = [
+        one
+        for night, record in sorted(inventory.nights.items())
+        if night not in leaving
+        for one in outdated_rows(out, night, record)
+    ]
+    return {camera_folder(dataset_root(out, one.label), one.night, one.camera): one.why for one in found}
 
 
 def _find(out: Path, inventory: Inventory, leaving: Sequence[str]) -> Iterator[tuple[Path, str]]:
@@ -156,11 +178,25 @@ def _remove(found: Sequence[Rubbish]) -> None:
             raise InputError(f"{one.path}: cannot be removed ({error.strerror}); make it writable") from error
 
 
+def _note_removed(out: Path, nights: Collection[str]) -> None:
+    """Tell readers and the ledger that nothing of some nights is outdated any more."""
+    from opticam_dask.survey.ledger import read_ledger, update_ledger
+
+    for night in sorted(nights):
+        mark_outdated(out, night, ())
+    if nights:
+        ledger = read_ledger(out)
+        rows = ledger[ledger["night"].isin(nights)].assign(outdated=0, outdated_for="")
+        update_ledger(out, {str(night): some for night, some in rows.groupby("night")})
+
+
 def _forget(out: Path, inventory: Inventory, nights: Sequence[str]) -> None:
     """Take nights out of ledger and inventory, once their files are gone."""
     from opticam_dask.survey.ledger import empty, update_ledger
 
     if nights:
         update_ledger(out, {night: empty() for night in nights})
+        for night in nights:
+            mark_outdated(out, night, ())
         left = {night: record for night, record in inventory.nights.items() if night not in nights}
         replace(inventory, nights=left).save(out)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from opticam_dask.survey.inventory import Inventory
 from opticam_dask.survey.plan import IDS
 from opticam_dask.survey.settings import PHOTOMETRY, label_key
-from opticam_dask.tables.store import dataset_root
+from opticam_dask.tables.store import dataset_root, labels
 
 if TYPE_CHECKING:
     from opticam_dask.survey.publish import Publication
-    from opticam_dask.tables.verify import Finding, Run
+    from opticam_dask.tables.verify import Expected, Finding, Run
 
 
 def is_survey(out: str | Path) -> bool:
@@ -48,14 +48,37 @@ def verify_survey(out: str | Path, *, label: str | None = None, run: Run | None 
         if label in (None, job.label):
             by_label.setdefault(job.label, []).append(job)
     findings: list[Finding] = []
-    for name, jobs in sorted(by_label.items()):
+    nights = set(Inventory.load(out).nights)
+    for name in labels(out) if label is None else [label]:
+        jobs, root = by_label.get(name, []), dataset_root(out, name)
+        unsettled = nights - {job.night for job in jobs}
         expected = {
             (job.night, job.camera): Expected(np.arange(job.frames, dtype=np.int64), job.sources)
             for job in jobs
         }
-        findings += verify_dataset(dataset_root(out, name), expected, run=run)
+        findings += verify_dataset(root, expected | _as_published(root, unsettled), run=run)
         findings += _other_ids(jobs)
     return findings
+
+
+def _as_published(root: Path, nights: Iterable[str]) -> dict[tuple[str, str], Expected]:
+    """Rows of nights that are outdated or to be made again: what the parts say that they hold."""
+    import numpy as np
+
+    from opticam_dask.tables.parts import cameras_of_night, part_path, parts_in
+    from opticam_dask.tables.records import read_record
+    from opticam_dask.tables.verify import Expected
+
+    expected = {}
+    for night in sorted(nights):
+        for camera in cameras_of_night(root, night):
+            keys = parts_in(root, night, camera)
+            records = [record for key in keys if (record := read_record(part_path(root, key)))]
+            spans = [np.arange(*record.key[2:], dtype=np.int64) for record in records]
+            frames = np.concatenate([np.empty(0, np.int64), *spans])
+            rows = sum(record.rows for record in records)
+            expected[night, camera] = Expected(frames, rows // max(1, len(frames)))
+    return expected
 
 
 def _other_ids(jobs: Iterable[Publication]) -> list[Finding]:

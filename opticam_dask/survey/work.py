@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from opticam_dask.errors import BusyError, CatalogError, ClusterError, InputError, StorageError
 from opticam_dask.matching import Master
 from opticam_dask.survey.arrivals import nights_folder
+from opticam_dask.survey.extinction import note_extinctions
 from opticam_dask.survey.inventory import Inventory, NightRecord, Status
 from opticam_dask.survey.ledger import Outcome, night_rows, update_ledger
 from opticam_dask.survey.night import reduce_night
+from opticam_dask.survey.outdated import by_camera, mark_outdated, outdated_rows
 from opticam_dask.survey.plan import IDS, NightPlan, labels_kept, wanted
 from opticam_dask.survey.publications import ids_digest, publications_of
 from opticam_dask.survey.publish import Published, publish, withdraw
@@ -78,6 +80,7 @@ class NightWork:
             self._attempt(plan)
             self.say(f"[{number}/{len(plans)}] {describe(self.out, plan.night)}")
         self._publish_rest()
+        note_extinctions(self.out, self.master.sightings)
         return self.failed
 
     def _attempt(self, plan: NightPlan) -> None:
@@ -162,7 +165,10 @@ class NightWork:
         if status != "reduced":
             self.failed[night] = reason
         settled = replace(record, status=status, reason=reason, made=dict(made))
-        done = replace(outcome or Outcome(), seconds=time.perf_counter() - self._started)
+        old = outdated_rows(self.out, night, settled)
+        mark_outdated(self.out, night, old)
+        seconds = time.perf_counter() - self._started
+        done = replace(outcome or Outcome(), seconds=seconds, outdated=by_camera(old))
         rows = night_rows(self.out, night, settled, self.options.instrument, done)
         update_ledger(self.out, {night: rows})
         self._note(night, settled)
@@ -187,4 +193,5 @@ def describe(out: Path, night: str) -> str:
         )
         parts.append(f"FWHM {good['fwhm'].median():.1f} px")
     parts += [f"{row.camera} {row.status}: {row.reason}" for row in bad.itertuples()]
+    parts += [f"{row.camera} keeps {row.outdated_for}" for row in rows.itertuples() if row.outdated]
     return f"{night}: {', '.join(parts)} ({rows['seconds'].max():.1f} s)"

@@ -85,6 +85,12 @@ def camera_folders(root: str | Path) -> list[tuple[str, str]]:
     )
 
 
+def cameras_of_night(root: str | Path, night: str) -> list[str]:
+    """Cameras of a night that have a folder of parts, sorted."""
+    folder = Path(root) / f"night={quote(night, safe='')}"
+    return sorted(unquote(camera) for camera in _names(folder, "camera="))
+
+
 def parts_in(root: str | Path, night: str, camera: str) -> list[PartKey]:
     """Keys of the parts of one night and camera on disk, in order of frames."""
     names = (_NAME.fullmatch(name) for name in _listed(camera_folder(root, night, camera)))

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from opticam_dask.errors import InputError
 from opticam_dask.schema import LIGHT_CURVES, OBJECT_ID
+from opticam_dask.tables.outdated import warn_of_outdated
 from opticam_dask.tables.parts import PARTITIONS, camera_folders, parts_in
 from opticam_dask.tables.reading import ORDER, camera_dataset, columns_in, first_part, read_sought
 from opticam_dask.tables.records import METADATA
@@ -74,10 +75,16 @@ def open_light_curves(out: str | Path, label: str | None = None) -> dd.DataFrame
     ------
     InputError
         If there are no light curves, none of this label, or several labels and none was named.
+
+    Warns
+    -----
+    OutdatedRowsWarning
+        If rows of a survey were made of frames or catalogues that are no more.
     """
     import dask.dataframe as dd
 
     root = find_dataset(out, label)
+    warn_of_outdated(root)
     partitioning = {"flavor": "hive", "schema": _PARTITION_SCHEMA}
     frame = dd.read_parquet(root, dataset={"partitioning": partitioning})
     chosen: dd.DataFrame = frame[columns_in(root).names]
@@ -124,8 +131,14 @@ def light_curve(
     ------
     InputError
         If the camera, the source, the object or a column does not exist; the message lists those that do.
+
+    Warns
+    -----
+    OutdatedRowsWarning
+        If rows of a survey were made of frames or catalogues that are no more.
     """
     root = find_dataset(out, label)
+    warn_of_outdated(root, night)
     there = columns_in(root).names
     names = list(columns) if columns is not None else there
     for name in names:
