@@ -6,18 +6,17 @@ import time
 from asyncio import CancelledError
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError as FutureCancelled
-from contextlib import closing
 from typing import Any
 
 import dask.array as da
 from distributed import Client, Future, as_completed, default_client, futures_of
 from distributed.scheduler import KilledWorker
-from tqdm import tqdm
 
 from opticam_dask.cluster_spec import ClusterSpec, Place
 from opticam_dask.config import retries
 from opticam_dask.errors import BlockFailedError, ClusterError, OpticamError, WorkerKilledError
 from opticam_dask.lazy.outcomes import Failure, leniency
+from opticam_dask.progress import progress_bar
 
 # Fetching costs a round trip whatever the number of results: let short tasks gather for a moment [s].
 _PAUSE = 0.05
@@ -104,8 +103,7 @@ def run_tasks(client: Client, tasks: da.Array, description: str, progress: bool 
         return []
     futures = _submit(client, tasks)
     outcome = _Outcome(client, futures, description, *leniency(tasks))
-    bar = tqdm(total=len(futures), desc=description, unit="block", disable=not progress, leave=False)
-    with closing(bar):
+    with progress_bar(len(futures), description, "block", shown=progress) as bar:
         try:
             for batch in _batches(client, futures, description):
                 outcome.take(batch)

@@ -15,6 +15,7 @@ RANKS = {
     "schema": 0,
     "config": 0,
     "compiled": 0,
+    "progress": 0,
     "cluster_spec": 1,
     "kernels": 1,
     "instrument": 3,

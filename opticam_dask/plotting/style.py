@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from opticam_dask.progress import in_notebook
 from opticam_dask.tables.atomic import replacing
 
 if TYPE_CHECKING:
@@ -42,15 +43,6 @@ def save_figure(figure: Figure, path: Path) -> Path:
     with replacing(path) as beside:
         figure.savefig(beside, format=path.suffix.lstrip("."))
     return path
-
-
-def in_notebook() -> bool:
-    """Whether this runs in IPython or Jupyter."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    return get_ipython() is not None
 
 
 def show_in_notebook(figure: Figure) -> None:

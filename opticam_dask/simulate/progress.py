@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
+from opticam_dask.progress import progress_bar
 from opticam_dask.simulate.observations import Progress, SimulatedNight, simulate_night
 from opticam_dask.simulate.scene import Scene
 from opticam_dask.simulate.sky import camera_run
@@ -42,15 +43,10 @@ def simulate_with_bar(
         As `simulate_night` does.
     """
     total = sum(len(camera_run(scene, camera)) for camera in scene.cameras)
-    with progress_bar(total, title, delay_s) as bar:
+    with progress_bar(total, title, "image", leave=True, delay_s=delay_s) as bar:
         return simulate_night(
             scene, out_directory, overwrite=overwrite, workers=workers, progress=updater(bar)
         )
-
-
-def progress_bar(total: int, title: str, delay_s: float = 0.0) -> tqdm[NoReturn]:
-    """Bar over images."""
-    return tqdm(total=total, desc=title, unit="image", delay=delay_s)
 
 
 def updater(bar: tqdm[NoReturn]) -> Progress:

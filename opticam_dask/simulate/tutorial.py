@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from opticam_dask.errors import InputError
+from opticam_dask.progress import progress_bar
 from opticam_dask.simulate.observations import simulate_flats
 from opticam_dask.simulate.parts import CameraSetup, Variable
-from opticam_dask.simulate.progress import progress_bar, simulate_with_bar, updater
+from opticam_dask.simulate.progress import simulate_with_bar, updater
 from opticam_dask.simulate.scene import Scene
 
 SEED = 123
@@ -172,7 +173,8 @@ def generate_flats(
         If a value makes no sense or the folder cannot be used.
     """
     scene = tutorial_scene(1, True, binning_scale)
-    with progress_bar(n_flats * len(FILTERS), "[OPTICAM] Generating flats") as bar:
+    total = n_flats * len(FILTERS)
+    with progress_bar(total, "[OPTICAM] Generating flats", "image", leave=True) as bar:
         simulate_flats(scene, out_directory, n_flats=n_flats, overwrite=overwrite, progress=updater(bar))
 
 

@@ -8,7 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from opticam_dask.plotting.style import in_notebook, save_figure, show_in_notebook
+from opticam_dask.plotting.style import save_figure, show_in_notebook
+from opticam_dask.progress import in_notebook
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

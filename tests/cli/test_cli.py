@@ -13,8 +13,8 @@ import pytest
 from tqdm import tqdm
 
 from opticam_dask.cli import COMMANDS, INTERRUPTED, main
+from opticam_dask.progress import progress_bar
 from opticam_dask.schema import LIGHT_CURVES
-from opticam_dask.simulate.progress import progress_bar
 from opticam_dask.tables.parts import write_part
 
 
@@ -174,8 +174,8 @@ def test_simulate_shows_how_far_it_is(opticam: Any, tmp_path: Path, monkeypatch:
     assert "image/s" in err
 
 
-def _bar_at_once(total: int, title: str, _delay_s: float) -> Any:
-    return progress_bar(total, title)
+def _bar_at_once(*what: Any, delay_s: float, **how: Any) -> Any:
+    return progress_bar(*what, **how)
 
 
 def test_simulate_names_the_unknown_parameter(opticam: Any, tmp_path: Path) -> None:
