@@ -22,13 +22,14 @@ from distributed import Client, LocalCluster
 
 import opticam_dask as opticam
 from opticam_dask.cli import PARTLY_DONE, main
-from opticam_dask.errors import BusyError, InputError, SettingsChangedError
+from opticam_dask.errors import BusyError, CatalogError, InputError, SettingsChangedError
 from opticam_dask.photometers import NoiseBudget
 from opticam_dask.simulate.scene import CameraSetup
 from opticam_dask.survey import Survey, SurveyOptions, read_ledger, work
 from opticam_dask.survey.inventory import Inventory
 from opticam_dask.survey.vacuum import vacuum
 from opticam_dask.survey.verify import repair_survey, verify_survey
+from opticam_dask.tables.outdated import OutdatedRowsWarning, outdated_nights
 from opticam_dask.tables.parts import part_path, parts_in, write_rows
 from opticam_dask.tables.store import dataset_root, light_curve, open_light_curves
 from opticam_dask.tables.verify import repair
@@ -703,3 +704,69 @@ def test_a_root_without_frames_is_told(tmp_path):
     with pytest.raises(InputError, match="no FITS file and no store"):
         survey(tmp_path / "root", tmp_path / "out").run()
     assert not (tmp_path / "out").exists()
+
+
+def change(place, night_folder="b"):
+    path = next((place / "root" / night_folder).glob("*.fit"))
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "why"),
+    [
+        (CatalogError("no star is found"), "excluded", "gives no light curves now"),
+        (RuntimeError("the disk sneezed"), "failed", "its reduction failed since"),
+    ],
+    ids=["excluded", "failed"],
+)
+def test_rows_of_a_night_that_changed_and_gives_nothing_are_kept_and_told(
+    place, monkeypatch, error, status, why
+):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(work, "reduce_night", fail)
+    out, before = place / "out", rows_of(place / "out")
+    change(place)
+    one = survey(place / "root", out)
+    assert list(one.run().failed) == [THIRD]
+    pd.testing.assert_frame_equal(rows_of(out), before)
+    ledger = one.ledger.set_index("night")
+    assert ledger.loc[THIRD]["status"].unique().tolist() == [status]
+    assert ledger.loc[THIRD]["outdated"].tolist() == [4 * STARS] * 2
+    assert ledger.loc[THIRD]["outdated_for"].str.contains(rf"'{LABEL}'.*{why}").all()
+    assert (ledger.loc[SECOND]["outdated"] == 0).all()
+    assert f"keeps {4 * STARS} rows of '{LABEL}'" in (out / "survey.log").read_text()
+    with pytest.warns(OutdatedRowsWarning, match=rf"{THIRD}: .*{why}"):
+        light_curve(out, camera="1:g", source=1)
+    light_curve(out, camera="1:g", source=1, night=SECOND)
+    assert verify_survey(out) == []
+    assert [found for found in vacuum(out, dry_run=True) if THIRD in str(found.path.relative_to(out))] == []
+    gone = vacuum(out, outdated=True)
+    assert sum(f"night={THIRD}" in str(found.path) for found in gone) == 2
+    assert set(rows_of(out)["night"]) == {FIRST, SECOND}
+    assert (one.ledger["outdated"] == 0).all()
+    light_curve(out, camera="1:g", source=1)
+
+
+def test_light_curves_not_asked_for_again_with_new_catalogues_are_told(place, reduced):
+    out, other = place / "out", "other"
+    shutil.copytree(out / "lcs" / LABEL, out / "lcs" / other)
+    known = Inventory.load(out)
+    for record in known.nights.values():
+        record.made[f"photometry.{other}"] = "1"
+    known.save(out)
+    one = survey(place / "root", out, threshold=6.0)
+    assert one.run([FIRST], overwrite=True).reduced == (FIRST,)
+    ledger = one.ledger.set_index("night")
+    assert ledger.loc[FIRST]["outdated"].tolist() == [4 * STARS] * 2
+    assert ledger.loc[FIRST]["outdated_for"].str.contains("not asked for again").all()
+    assert set(outdated_nights(dataset_root(out, other))) == {FIRST}
+    assert outdated_nights(dataset_root(out, LABEL)) == {}
+    with pytest.warns(OutdatedRowsWarning, match=FIRST):
+        open_light_curves(out, other)
+    vacuum(out, outdated=True)
+    left = pyarrow.dataset.dataset(dataset_root(out, other), partitioning="hive").to_table().to_pandas()
+    assert set(left["night"]) == {SECOND, THIRD}
+    assert set(rows_of(out)["night"]) == set(GOOD)
