@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,8 @@ from opticam_dask.types import Image
 if TYPE_CHECKING:
     from astropy.table import QTable
 
-_log = logging.getLogger(__name__)
+NOTICE = "notice"
+"""Key of a table's metadata: what a user should know of how it was made."""
 
 
 class DefaultFinder:
@@ -57,37 +57,40 @@ class DefaultFinder:
         -------
         QTable
             Columns of photutils' SourceCatalog, brightest (``segment_flux``) first; empty if there is none.
+            Its metadata under `NOTICE` tell what the border cost if that is the brightest source.
         """
         import photutils
         from astropy.table import QTable
         from photutils.segmentation import SourceCatalog, SourceFinder
         from photutils.utils.exceptions import NoDetectionsWarning
 
+        notice = ""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NoDetectionsWarning)
             segments = SourceFinder(self.npixels, **_quiet(photutils.__version__))(data, threshold)
             if segments is not None and self.border_width > 0:
                 before = segments.copy()
                 segments.remove_border_labels(self.border_width, relabel=True)
-                self._tell(data, before.data, segments.data)
+                notice = self._left_out(data, before.data, segments.data)
         if segments is None or len(segments.labels) == 0:
             return QTable()
         table = SourceCatalog(data, segments).to_table()
         table.sort("segment_flux", reverse=True)
+        if notice:
+            table.meta[NOTICE] = notice
         return table
 
-    def _tell(self, data: Image, before: NDArray[np.int32], after: NDArray[np.int32]) -> None:
-        """Log how many sources the border cost, as a warning if the brightest is among them."""
+    def _left_out(self, data: Image, before: NDArray[np.int32], after: NDArray[np.int32]) -> str:
+        """Say how many sources the border cost if the brightest is among them; else nothing."""
         lost = (before > 0) & (after == 0)
-        number = len(np.unique(before[lost]))
-        if number:
-            brightest, kept = float(data[lost].max()), float(np.max(data, where=after > 0, initial=-np.inf))
-            _log.log(
-                logging.WARNING if brightest > kept else logging.INFO,
-                "sources left out because they reach into the border of %d pixels: %d, the brightest with a "
-                "peak of %.4g adu; a finder with a smaller border_width keeps them",
-                *(self.border_width, number, brightest),
-            )
+        brightest = float(np.max(data, where=lost, initial=-np.inf))
+        if not brightest > float(np.max(data, where=after > 0, initial=-np.inf)):
+            return ""
+        return (
+            f"sources left out because they reach into the border of {self.border_width} pixels: "
+            f"{len(np.unique(before[lost]))}, the brightest with a peak of {brightest:.4g} adu; "
+            "a finder with a smaller border_width keeps them"
+        )
 
 
 def _quiet(version: str) -> dict[str, bool]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opticam_dask.catalog.blends import blended
+from opticam_dask.catalog.finder import NOTICE
 from opticam_dask.errors import CatalogError
 from opticam_dask.kernels.moments import measure_stars, positions
 from opticam_dask.kernels.sky import Sky, isolated_pixels
@@ -166,7 +167,10 @@ def _numbered(table: QTable, columns: list[NDArray[Any]]) -> QTable:
     table["y"].info.description = "row [pixel]"
     table["psf_flux"].info.description = "total flux on one frame, one Gaussian shape for all [adu]"
     table["blended"].info.description = "whether the image is that of more than one star"
+    notice = table.meta.get(NOTICE)
     table.meta.clear()  # versions and the date would make equal catalogues differ
+    if notice:
+        table.meta[NOTICE] = notice
     return table
 
 

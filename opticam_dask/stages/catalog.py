@@ -14,7 +14,7 @@ import pandas as pd
 from opticam_dask.calibration import FrameCalibration, calibrated
 from opticam_dask.catalog.alignment import unaligned_table
 from opticam_dask.catalog.build import AlignmentConfig, CameraCatalog, build_catalog
-from opticam_dask.catalog.finder import DefaultFinder
+from opticam_dask.catalog.finder import NOTICE, DefaultFinder
 from opticam_dask.catalog.store import load_catalogs, save_catalogs
 from opticam_dask.errors import CatalogError
 from opticam_dask.instrument import Instrument
@@ -211,15 +211,17 @@ def _at_once(calls: dict[str, Callable[[], Any]]) -> dict[str, Future[Any]]:
 
 
 def describe(catalog: CameraCatalog) -> str:
-    """One line on a camera's catalogue."""
+    """One line on a camera's catalogue, and one more where there is something to know of its sources."""
     status = catalog.alignment["status"].value_counts()
     lost = len(catalog.alignment) - int(status.get("aligned", 0))
     tail = f", {lost} not aligned" if lost else ""
     tail += f", {len(catalog.hot)} hot pixels" if len(catalog.hot) else ""
     psf = catalog.psf
+    notice = catalog.table.meta.get(NOTICE)
     return (
         f"{catalog.camera}: {len(catalog.table)} sources, {len(catalog.alignment)} frames{tail}, "
         f"PSF {psf.semimajor_sigma:.3f} x {psf.semiminor_sigma:.3f} px at {psf.orientation:.1f} deg"
+        + (f"\n{catalog.camera}: {notice}" if notice else "")
     )
 
 
