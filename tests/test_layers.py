@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,14 @@ def imports(path: Path) -> set[str]:
 
 def test_every_room_has_a_rank() -> None:
     assert {room(path) for path in modules()} == set(RANKS)
+
+
+def test_the_readme_maps_every_room_and_none_that_is_gone() -> None:
+    readme = (PACKAGE.parent / "README.md").read_text()
+    code = readme.partition("## Map of the code")[2].partition("\n## ")[0]
+    cells = "".join(line.split("|")[1] for line in code.splitlines() if line.startswith("| `"))
+    named = set(re.findall(r"`([\w/]+?)(?:/|\.py)`", cells))
+    assert {name for name in named if "/" not in name} == set(RANKS)
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
