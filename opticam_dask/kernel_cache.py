@@ -30,7 +30,7 @@ from opticam_dask.tables.atomic import replacing
 
 logger = logging.getLogger(__name__)
 
-# Threads of a worker that run tasks.
+# In the names of a worker's threads that run tasks; that of the worker may stand before it.
 _TASKS = "Dask-"
 # A rehearsal compiles for a minute or two on a slow node; what it does not finish, tasks compile as they go.
 _PATIENCE_S = 600.0
@@ -58,7 +58,7 @@ class SafeCache(event.Listener):
 
     def on_start(self, happens: event.Event) -> None:
         """Have a task wait before it takes the compiler's lock."""
-        if happens.kind == "numba:compiler_lock" and threading.current_thread().name.startswith(_TASKS):
+        if happens.kind == "numba:compiler_lock" and in_task():
             self.ready.wait(_PATIENCE_S)
 
     def on_end(self, happens: event.Event) -> None:
@@ -70,6 +70,11 @@ class SafeCache(event.Listener):
         elif hasattr(self._held, "lock"):
             self._held.lock.__exit__(None, None, None)
             del self._held.lock
+
+
+def in_task() -> bool:
+    """Whether this thread runs tasks of a worker."""
+    return _TASKS in threading.current_thread().name
 
 
 @contextmanager

@@ -16,7 +16,9 @@ from dask.utils import parse_bytes
 
 from opticam_dask import config
 from opticam_dask.cluster import Runner, connect, run_tasks
+from opticam_dask.cluster.local import kept_in_memory
 from opticam_dask.errors import ClusterError, InputError, OpticamError
+from opticam_dask.kernel_cache import in_task
 from opticam_dask.runner import active_client
 
 
@@ -185,8 +187,31 @@ def test_workers_die_with_their_client(tmp_path, how):
 @pytest.mark.cluster
 def test_workers_have_what_tasks_need_before_the_first_comes():
     with connect("local", n_workers=1, memory_limit="800MB") as client:
-        states = client.run(_prepared, 120)
+        states = client.run(_prepared, 240)
+        tasks = client.submit(in_task).result()
+        kept = client.run(lambda: dask.config.get("distributed.worker.memory.target"))
     assert list(states.values()) == [(True, False, True)]
+    # Only threads known to run tasks wait for kernels that another process compiles.
+    assert tasks
+    assert not in_task()
+    # 100 MB of results: the rest of 800 MB is taken by what a worker is and does.
+    assert list(kept.values()) == [pytest.approx(0.1)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "limit", "share"),
+    [
+        (0.6, 1e9, 0.2),
+        (0.6, 64e9, 0.6),
+        (0.3, 4e9, 0.3),
+        (0.6, 2e8, 0.1),
+        (False, 1e9, False),
+        (0.6, 0, False),
+    ],
+)
+def test_results_wait_on_disk_where_a_worker_needs_its_memory_itself(asked, limit, share):
+    with dask.config.set({"distributed.worker.memory.target": asked}):
+        assert kept_in_memory(int(limit)) == pytest.approx(share)
 
 
 def _prepared(patience):

@@ -64,11 +64,10 @@ def test_the_cache_is_locked_from_the_end_of_a_compilation_until_it_is_saved(cac
     assert not taken(path)
 
 
-def test_a_task_waits_for_the_rehearsal_and_others_do_not(cache):
+@pytest.mark.parametrize("name", ["Dask-Default-Threads-7", "0-Dask-Default-Threads-7-1"])
+def test_a_task_waits_for_the_rehearsal_and_others_do_not(cache, name):
     done = []
-    task = threading.Thread(
-        target=lambda: done.append(njit(lambda x: x + 2)(1)), name="Dask-Default-Threads-7"
-    )
+    task = threading.Thread(target=lambda: done.append(njit(lambda x: x + 2)(1)), name=name)
     task.start()
     assert njit(lambda x: x + 3)(1) == 4
     assert done == []

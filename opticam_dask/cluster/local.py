@@ -28,6 +28,10 @@ _START_S = 120.0
 PRELOAD = "opticam_dask.preload"
 # A failed task comes back as an exception; its worker need not print it as well, once for each try.
 _LOG_LEVELS = {"logging": {"distributed": "error", "distributed.worker": "critical"}}
+# What a worker needs beside results that wait: imports and kernels, and the frames in hand [byte].
+_IN_USE = 5e8
+# Above this share of its limit a worker's results are better on disk: sudden needs have the rest.
+_FILLED = 0.7
 # One process per core already fills the machine.
 ONE_THREAD = dict.fromkeys(
     (
@@ -54,7 +58,7 @@ class _Worker(SubprocessWorker):
         spec = json.dumps({"cls": self.worker_class, "opts": options})
         self.process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "dask", "spec", self.scheduler, "--spec", spec),
-            env=_worker_environment(),
+            env=_worker_environment(self.worker_kwargs["memory_limit"]),
             # Nothing is ever written: its end is how a worker learns of ours, see `leash`.
             stdin=asyncio.subprocess.PIPE,
             # Ctrl-C is for the client, which closes its workers.
@@ -62,10 +66,21 @@ class _Worker(SubprocessWorker):
         )
 
 
-def _worker_environment() -> dict[str, str]:
+def _worker_environment(memory: int) -> dict[str, str]:
     """Environment of a worker: one thread per library, the client's dask settings, quiet logs."""
-    settings = dask.config.merge(dask.config.config, _LOG_LEVELS)
+    target = {"distributed": {"worker": {"memory": {"target": kept_in_memory(memory)}}}}
+    settings = dask.config.merge(dask.config.config, _LOG_LEVELS, target)
     return {**os.environ, **ONE_THREAD, "DASK_INTERNAL_INHERIT_CONFIG": dask.config.serialize(settings)}
+
+
+def kept_in_memory(limit: int) -> float | bool:
+    """Share of a worker's memory [byte] that results may take before they wait on disk; False is no limit.
+
+    By dask's settings alone a worker of 1 GB keeps 600 MB of results, for which it has no room beside itself:
+    it would be over its limit before the next look at its memory.
+    """
+    asked: float | bool = dask.config.get("distributed.worker.memory.target")
+    return limit > 0 and asked and min(asked, max(0.1, _FILLED - _IN_USE / limit))
 
 
 def start(stack: ExitStack, spec: ClusterSpec) -> Client:
