@@ -118,9 +118,18 @@ def _print_ledger(out: Path) -> None:
     from opticam_dask.survey import read_ledger
 
     ledger = read_ledger(out)
-    shown = ["night", "camera", "status", "found", "used", "unaligned", "fwhm", "seeing", "stars"]
-    table = ledger[[*shown, "identified", "duration", "seconds"]].round(2)
+    shown = ["night", "camera", "status", "found", "used", "unaligned", "extinction", "fwhm", "seeing"]
+    table = ledger[[*shown, "stars", "identified", "duration", "seconds"]].round(2)
     click.echo(table.to_string(index=False))
     for row in ledger.to_dict("records"):
-        for text in filter(None, (row["reason"], row["rejected_for"])):
+        for text in filter(None, (row["reason"], row["rejected_for"], _clouds(row), row["outdated_for"])):
             click.echo(f"{row['night'] or 'no date'} {row['camera']}: {text}")
+
+
+def _clouds(row: dict[str, Any]) -> str:
+    """Words on a night whose stars are fainter than in clear ones."""
+    from opticam_dask.schema import CLOUD_MAG
+
+    if not row["extinction"] >= CLOUD_MAG:
+        return ""
+    return f"cloudy: its stars are {row['extinction']:.2f} mag fainter than in clear nights"

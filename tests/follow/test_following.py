@@ -28,7 +28,10 @@ from opticam_dask.follow.run import require_frames
 from opticam_dask.follow.state import refuse_followed
 from opticam_dask.schema import LIGHT_CURVE_KEY
 from opticam_dask.simulate import CameraSetup
-from opticam_dask.tables.store import labels
+from opticam_dask.tables.digest import digest
+from opticam_dask.tables.parts import existing_parts, part_path
+from opticam_dask.tables.records import read_record
+from opticam_dask.tables.store import dataset_root, labels
 
 _spec = importlib.util.spec_from_file_location("arriving", Path(__file__).with_name("arriving.py"))
 assert _spec is not None
@@ -111,6 +114,21 @@ def measured(out: Path) -> int:
     return int(json.loads(path.read_text())["measured"]) if path.exists() else 0
 
 
+def made_of(out: Path) -> set[str]:
+    """Digests in the records of all parts."""
+    (label,) = labels(out)
+    root = dataset_root(out, label)
+    records = [read_record(part_path(root, key)) for key in existing_parts(root)]
+    return {record.made_of if record else "none" for record in records}
+
+
+def settings_of(out: Path) -> dict[str, Any]:
+    """Settings of the light curves."""
+    (label,) = labels(out)
+    found: dict[str, Any] = json.loads((out / "lcs" / label / "settings.json").read_text())
+    return found
+
+
 def index(out: Path) -> pd.DataFrame:
     frames = pd.read_parquet(out / "frames.parquet")
     return frames.assign(file=[Path(path).name for path in frames["path"]])
@@ -170,6 +188,8 @@ def test_frames_that_arrive_in_all_ways_are_measured_once_each(
     assert report.waiting == 0
     assert not report.incomplete
     assert_complete(tmp_path / "out", night)
+    # parts say what they were made with
+    assert made_of(out) == {digest(settings_of(out))}
 
 
 def test_of_a_whole_night_it_makes_what_a_plain_reduction_makes(night: Path, tmp_path: Path) -> None:
@@ -288,7 +308,10 @@ def test_a_plain_reduction_takes_its_place_only_when_told_to(night: Path, tmp_pa
     assert run(night, out).measured == 2 * N_FRAMES  # the frame index that was scanned meanwhile does no harm
     refuse_followed(out, overwrite=True)
     reducer.create_catalogs(overwrite=True)
+    followed = made_of(out)
     reducer.photometry(forced(), overwrite=True, export_csv=False)
+    assert made_of(out) == {digest(settings_of(out))}
+    assert made_of(out).isdisjoint(followed)
     with pytest.raises(SettingsChangedError, match="holds a reduction of a whole night"):
         run(night, out)
     assert run(night, out, overwrite=True).measured == 2 * N_FRAMES

@@ -27,6 +27,7 @@ from opticam_dask.photometers import NoiseBudget
 from opticam_dask.simulate.scene import CameraSetup
 from opticam_dask.survey import Survey, SurveyOptions, read_ledger, work
 from opticam_dask.survey.inventory import Inventory
+from opticam_dask.survey.ledger import update_ledger
 from opticam_dask.survey.vacuum import vacuum
 from opticam_dask.survey.verify import repair_survey, verify_survey
 from opticam_dask.tables.outdated import OutdatedRowsWarning, outdated_nights
@@ -679,6 +680,18 @@ def test_the_command_says_what_it_would_do_and_prints_the_ledger(place, frames, 
     told = capsys.readouterr().out
     assert re.search(rf"{SECOND} +2:r +reduced +4 +4", told)
     assert "no date" in told
+
+
+def test_the_ledger_is_printed_with_clouds_and_what_is_outdated(place, monkeypatch, capsys):
+    ledger = read_ledger(place / "out")
+    chosen = (ledger["night"] == SECOND) & (ledger["camera"] == "1:g")
+    ledger.loc[chosen, ["extinction", "outdated_for"]] = 1.5, "56 rows of 'a': why"
+    update_ledger(place / "out", {SECOND: ledger[ledger["night"] == SECOND]})
+    assert run_cli(monkeypatch, "survey", "--ledger", place / "out") == 0
+    told = capsys.readouterr().out
+    assert f"{SECOND} 1:g: cloudy: its stars are 1.50 mag fainter than in clear nights\n" in told
+    assert f"{SECOND} 1:g: 56 rows of 'a': why\n" in told
+    assert told.count("cloudy") == 1
 
 
 def test_the_command_ends_with_a_code_of_its_own_if_a_night_fails(place, frames, monkeypatch, capsys):
