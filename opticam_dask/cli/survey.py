@@ -122,14 +122,15 @@ def _print_ledger(out: Path) -> None:
     table = ledger[[*shown, "stars", "identified", "duration", "seconds"]].round(2)
     click.echo(table.to_string(index=False))
     for row in ledger.to_dict("records"):
-        for text in filter(None, (row["reason"], row["rejected_for"], _clouds(row), row["outdated_for"])):
+        words = row["reason"], row["rejected_for"], _clouds(row["extinction"]), row["outdated_for"]
+        for text in filter(None, words):
             click.echo(f"{row['night'] or 'no date'} {row['camera']}: {text}")
 
 
-def _clouds(row: dict[str, Any]) -> str:
-    """Words on a night whose stars are fainter than in clear ones."""
+def _clouds(extinction: float) -> str:
+    """Words on a night whose stars are so many magnitudes fainter than in clear ones."""
     from opticam_dask.schema import CLOUD_MAG
 
-    if not row["extinction"] >= CLOUD_MAG:
+    if not extinction >= CLOUD_MAG:
         return ""
-    return f"cloudy: its stars are {row['extinction']:.2f} mag fainter than in clear nights"
+    return f"cloudy: its stars are {extinction:.2f} mag fainter than in clear nights"
