@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _X_NAMES = ("x_centroid", "xcentroid")
 _Y_NAMES = ("y_centroid", "ycentroid")
 _ADDED = ("source", "x", "y", "psf_flux", "blended")
+_UNKNOWN = ("sky_centroid", "segment_flux_err", "kron_flux_err")  # without a WCS and an image of errors
 _GOOD_SNR = 20.0
 _PSF_REACH = 4.0  # of a star's stamp [sigma]
 
@@ -158,8 +159,13 @@ def psf_fluxes(image: NDArray[np.float64], xy: XY, shape: NDArray[np.float64]) -
     return fluxes
 
 
-def _numbered(table: QTable, columns: list[NDArray[Any]]) -> QTable:
-    for name in ("label", *_ADDED):
+def _numbered(found: QTable, columns: list[NDArray[Any]]) -> QTable:
+    from astropy.table import QTable
+
+    # photutils 3 returns a class of its own, which warns of names that nobody has used
+    table = QTable(found)
+    unknown = [name for name in _UNKNOWN if name in table.colnames and not _holds_something(table[name])]
+    for name in ("label", *_ADDED, *unknown):
         if name in table.colnames:
             table.remove_column(name)
     table.add_columns([np.arange(1, len(table) + 1), *columns], [0] * len(_ADDED), list(_ADDED))
@@ -172,6 +178,13 @@ def _numbered(table: QTable, columns: list[NDArray[Any]]) -> QTable:
     if notice:
         table.meta[NOTICE] = notice
     return table
+
+
+def _holds_something(column: Any) -> bool:
+    values = np.asarray(column)
+    if values.dtype == object:
+        return any(value is not None for value in values)
+    return bool(np.isfinite(values).any())
 
 
 def stack_range(peak: float, level: float) -> float:

@@ -475,6 +475,6 @@ def overlapping(figure: Figure) -> list[str]:
 def test_pictures_are_small_and_their_numbers_do_not_touch(name: str, n: int) -> None:
     figure = FIGURES[name](n)
     picture = BytesIO()
-    figure.savefig(picture, format="png", dpi=100)
+    figure.savefig(picture, format="png", dpi="figure")  # of which the extents are
     assert 3_000 < len(picture.getvalue()) < 3_000_000
     assert not overlapping(figure)
