@@ -94,13 +94,17 @@ def cache_folder() -> Path:
     return folder
 
 
+def known_kernels(folder: Path) -> Path:
+    """File of a cache that lists the kernels of the main path; missing until they are compiled."""
+    return folder / f"opticam-{_key()}.kernels"
+
+
 def load_kernels(cache: SafeCache) -> None:
     """Load the kernels of the main path; compile them first, once for all processes, where they are not."""
-    folder = cache.folder
     try:
-        known = folder / f"opticam-{_key()}.kernels"
+        known = known_kernels(cache.folder)
         if not known.is_file():
-            with locked(folder / "opticam-rehearsal.lock"):
+            with locked(cache.folder / "opticam-rehearsal.lock"):
                 if not known.is_file():
                     asyncio.run(_rehearse(known))
     except (OSError, TimeoutError):

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from opticam_dask.cluster_spec import spec_of
+from opticam_dask.cluster_spec import LOCAL, spec_of
 from opticam_dask.workspace import announce
 
 if TYPE_CHECKING:
@@ -89,7 +89,17 @@ class Session:
 def _connect(stack: ExitStack, spec: ClusterSpec, client: Client | None, progress: bool) -> Runner:
     from opticam_dask.cluster import Runner, open_client
 
+    if progress and client is None and spec.kind == LOCAL:
+        _announce_compilation()
     return Runner(open_client(stack, spec, client), progress=progress)
+
+
+def _announce_compilation() -> None:
+    """Say why the first tasks take long, where workers will find nothing compiled."""
+    from opticam_dask.kernel_cache import cache_folder, known_kernels
+
+    if not known_kernels(cache_folder()).is_file():
+        announce("first run of this version here: kernels are compiled, once, which takes about a minute")
 
 
 def _stop(thread: ThreadPoolExecutor, stack: ExitStack) -> None:

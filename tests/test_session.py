@@ -30,6 +30,18 @@ def test_results_are_in_order_and_the_cluster_starts_once(session):
     assert session.begin() is first
 
 
+@pytest.mark.cluster
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_first_run_says_that_kernels_are_compiled(compiled, tmp_path, monkeypatch, capsys):
+    known = tmp_path / "some.kernels"
+    if compiled:
+        known.touch()
+    monkeypatch.setattr("opticam_dask.kernel_cache.known_kernels", lambda _: known)
+    with Session("local", n_workers=1, progress=True) as session:
+        session.begin().result()
+    assert ("kernels are compiled" in capsys.readouterr().out) == (not compiled)
+
+
 def test_nothing_to_do_starts_nothing(session):
     assert session(tasks(n=0), "nothing") == []
     assert session._starting is None

@@ -22,6 +22,8 @@ WINDOW = 4.0
 
 _MAX_ITERATIONS = 50
 _TOLERANCE = 1e-6  # step at which the iteration has converged [standard deviations]
+# Once steps are this small, a pixel at the window's rim that comes and goes may have them turn back for ever.
+_RIM = 1e-2
 _MAX_STEP = 1.0  # a step is kept within the window's core [standard deviations]
 
 
@@ -98,12 +100,16 @@ def _recentre(pixels, xy, psf, level, scatter, max_shift, table):
 def _search(pixels, x_start, y_start, psf, level, max_shift, buffer):
     """Iterate to the centre; return it and amplitude * sqrt(sum P^2), or NaN."""
     cos, sin = math.cos(psf[2]), math.sin(psf[2])
-    x, y = x_start, y_start
+    x, y, before, share = x_start, y_start, (0.0, 0.0), 1.0
     for _ in range(_MAX_ITERATIONS):
         amplitude, du, dv, norm = _step(pixels, x, y, psf, level, buffer)
         if not amplitude > 0.0:
             break
         length = math.hypot(du, dv)
+        if length < _RIM and length > 0.5 * math.hypot(*before) and du * before[0] + dv * before[1] < 0.0:
+            share *= 0.5
+        before = (du, dv)
+        du, dv, length = share * du, share * dv, share * length
         if length < _TOLERANCE:
             return x, y, amplitude * math.sqrt(norm)
         scale = min(1.0, _MAX_STEP / length)
