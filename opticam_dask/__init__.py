@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from opticam_dask.survey.vacuum import vacuum as vacuum
     from opticam_dask.tables.compact import compact as compact
     from opticam_dask.tables.failures import failed_blocks as failed_blocks
+    from opticam_dask.tables.outdated import OutdatedRowsWarning as OutdatedRowsWarning
     from opticam_dask.tables.quality import frame_quality as frame_quality
     from opticam_dask.tables.relative import comparison_stars as comparison_stars
     from opticam_dask.tables.relative import open_relative_light_curves as open_relative_light_curves
@@ -101,6 +102,7 @@ _HOME = {
     "NoiseBudget": "photometers.noise_budget",
     "OPTICAM_MX": "instrument",
     "OptimalPhotometer": "photometers",
+    "OutdatedRowsWarning": "tables.outdated",
     "PlaneLocalBackground": "photometers",
     "PsfModel": "types",
     "Reducer": "reducer",
