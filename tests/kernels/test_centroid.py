@@ -44,7 +44,7 @@ def test_bad_pixels_and_the_edge_do_not_pull():
 
 @pytest.mark.parametrize("seed", [1525, 11837, 17043])
 def test_a_pixel_at_the_rim_that_comes_and_goes_does_not_lose_the_star(seed):
-    """Steps of 1e-4 pixel to and fro, seen once in ten thousand stars; found by seed."""
+    """Steps of 1e-4 pixel there and back, seen once in ten thousand stars; found by seed."""
     psf, rng = Ellipse(3.0, 2.3, 0.65), np.random.default_rng(seed)
     x, y = 18 + rng.uniform(-0.5, 0.5), 20 + rng.uniform(-0.5, 0.5)
     height = 140.0 * 2 * np.pi * psf.semimajor * psf.semiminor
