@@ -104,8 +104,7 @@ CASES: dict[Flag, tuple[Case, ...]] = {
     Flag.FEW_SKY_PIXELS: (
         Case(rows(night.RINGED, "ring"), Where(photometer=ANNULUS), Where("raw", "2:r", ANNULUS)),
     ),
-    # a pixel at the saturation level draws the centre of its star to itself
-    Flag.NOT_MATCHED: (Case(rows(night.OCCULTED, "occulted") | rows(night.SATURATED, "saturated")),),
+    Flag.NOT_MATCHED: (Case(rows(night.OCCULTED, "occulted")),),
     Flag.FORCED: (Case(rows(READ), Where(photometer=FORCED), Where()),),
     Flag.NOT_ALIGNED: (Case(rows([night.CONSTANT, night.UNREADABLE])),),
     Flag.CLOUD: (Case(rows(night.CLOUDY)),),
