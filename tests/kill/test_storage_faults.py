@@ -133,6 +133,7 @@ def test_an_interrupted_run_leaves_no_process_and_goes_on(
     run.process.send_signal(number)
     assert run.wait() == code, run.said()
     assert "Traceback" not in run.said()
-    assert run.said().rstrip().endswith("the same command goes on from there")
+    # bars that are cleared as their threads end may come after it
+    assert "the same command goes on from there" in run.said()
     assert runs.gone(list(run.descendants.values()), 20.0)
     settled(run, undisturbed)
