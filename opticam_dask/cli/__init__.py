@@ -88,7 +88,7 @@ def _run() -> int:
         click.echo(
             "interrupted; what was finished is kept, and the same command goes on from there", err=True
         )
-        stop = error if isinstance(error, StopError) else error.__cause__
+        stop = error if isinstance(error, StopError) else error.__context__
         return stop.exit_code if isinstance(stop, StopError) else INTERRUPTED
     except click.ClickException as error:
         error.show()
