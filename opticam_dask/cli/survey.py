@@ -116,21 +116,13 @@ def _survey(root: Path, out: Path, options: dict[str, Any]) -> Survey:
 
 def _print_ledger(out: Path) -> None:
     from opticam_dask.survey import read_ledger
+    from opticam_dask.survey.extinction import clouds_told
 
     ledger = read_ledger(out)
     shown = ["night", "camera", "status", "found", "used", "unaligned", "extinction", "fwhm", "seeing"]
     table = ledger[[*shown, "stars", "identified", "duration", "seconds"]].round(2)
     click.echo(table.to_string(index=False))
     for row in ledger.to_dict("records"):
-        words = row["reason"], row["rejected_for"], _clouds(row["extinction"]), row["outdated_for"]
+        words = row["reason"], row["rejected_for"], clouds_told(row["extinction"]), row["outdated_for"]
         for text in filter(None, words):
             click.echo(f"{row['night'] or 'no date'} {row['camera']}: {text}")
-
-
-def _clouds(extinction: float) -> str:
-    """Words on a night whose stars are so many magnitudes fainter than in clear ones."""
-    from opticam_dask.schema import CLOUD_MAG
-
-    if not extinction >= CLOUD_MAG:
-        return ""
-    return f"cloudy: its stars are {extinction:.2f} mag fainter than in clear nights"

@@ -13,6 +13,7 @@ from opticam_dask.errors import OpticamError
 from opticam_dask.report import facts
 from opticam_dask.schema import CLOUD_MAG
 from opticam_dask.survey.arrivals import index_path, nights_folder
+from opticam_dask.survey.extinction import clouds_told
 from opticam_dask.survey.inventory import UNDATED, Inventory
 from opticam_dask.survey.ledger import NAME as LEDGER_NAME
 from opticam_dask.survey.ledger import empty, read_ledger
@@ -37,7 +38,7 @@ NAMES = {
     "fwhm": "FWHM [pixel]",
     "seeing": "seeing [arcsec]",
     "sky": "sky [{unit} / pixel]",
-    "fainter": "fainter by [mag]",
+    "extinction": "fainter by [mag]",
     "residual": "residual [pixel]",
     "stars": "stars",
     "identified": "with ID",
@@ -99,33 +100,21 @@ def _spread(night: str, camera: str, rows: pd.DataFrame) -> dict[str, Any]:
     return row
 
 
-def stars_of_nights(sightings: pd.DataFrame, quality: pd.DataFrame) -> pd.DataFrame:
-    """How faint the stars of each night and camera are, and how far from their places.
+def residuals_of_nights(sightings: pd.DataFrame) -> pd.DataFrame:
+    """How far the sources of each night and camera are from the places of their objects.
 
     Parameters
     ----------
     sightings : DataFrame
         Of the master source table.
-    quality : DataFrame
-        What `quality_of_nights` gives; the exposure times are used.
 
     Returns
     -------
     DataFrame
-        ``night``, ``camera``; ``fainter``, the median over its stars of how much fainter [mag] each is than
-        in the median of its nights, NaN if none was seen in another night; ``residual``, the median distance
-        of the sources from their objects' places [pixel].
+        ``night``, ``camera`` and the median distance, ``residual`` [pixel].
     """
-    known = sightings[(sightings["object_id"] != "") & (sightings["flux"] > 0)]
-    known = known.merge(quality[[*_KEY, "exposure"]], on=_KEY, how="inner")
-    magnitude = -2.5 * (known["flux"] / known["exposure"]).transform(np.log10)
-    of_star = magnitude.groupby([known["object_id"], known["camera"]])
-    fainter = (magnitude - of_star.transform("median")).where(of_star.transform("count") > 1)
-    return (
-        known.assign(fainter=fainter, residual=known["separation"])
-        .groupby(_KEY, as_index=False)[["fainter", "residual"]]
-        .median()
-    )
+    known = sightings[sightings["object_id"] != ""].rename(columns={"separation": "residual"})
+    return known.groupby(_KEY, as_index=False)[["residual"]].median()
 
 
 def rows_of_nights(ledger: pd.DataFrame, *known: pd.DataFrame) -> list[dict[str, Any]]:
@@ -144,14 +133,9 @@ def _told(row: Mapping[str, Any]) -> dict[str, Any]:
         "night": row["night"] or NO_DATE,
         "start": facts.utc(first) if np.isfinite(first) else "",
         "hours": row["duration"] / 3600.0,
-        "stands_out": row["status"] != "reduced" or row["fainter"] >= CLOUD_MAG,
-        "why": "; ".join(filter(None, (row["reason"], row["rejected_for"], _dimmed(row)))),
+        "stands_out": row["status"] != "reduced" or row["extinction"] >= CLOUD_MAG,
+        "why": "; ".join(filter(None, (row["reason"], row["rejected_for"], clouds_told(row["extinction"])))),
     }
-
-
-def _dimmed(row: Mapping[str, Any]) -> str:
-    by = row["fainter"]
-    return f"stars are {by:.1f} mag fainter than in other nights" if by >= CLOUD_MAG else ""
 
 
 def rejected_in(out: Path, nights: Iterable[str]) -> pd.DataFrame:

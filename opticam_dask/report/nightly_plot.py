@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LABELS = {
     "fwhm": "FWHM [pixel]",
     "sky": "sky [{unit} / pixel]",
-    "fainter": "stars fainter\nby [mag]",
+    "extinction": "stars fainter\nby [mag]",
     "residual": "residual [pixel]",
 }
 _WIDTH, _PANEL = 8.6, 1.9  # inches
@@ -51,7 +51,7 @@ def nightly_figure(nights: pd.DataFrame, failed: Sequence[str], unit: str) -> Fi
             ax.axvline(np.datetime64(night), color="0.35", linestyle=":", linewidth=1.2, label=name)
         ax.set_ylabel(label.format(unit=unit))
         ax.grid(axis="y", color="0.9", linewidth=0.6)
-    axes[list(LABELS).index("fainter")].invert_yaxis()
+    axes[list(LABELS).index("extinction")].invert_yaxis()
     axes[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=8, frameon=False, fontsize=8)
     axes[-1].set_xlabel("night")
     axes[-1].tick_params(axis="x", labelsize=8)

@@ -36,7 +36,7 @@ def story_of_survey(out: Path, run: Map) -> Story:
     unit = facts.unit_of(folders)
     nights = sorted(set(ledger["night"]))
     quality = nightly.quality_of_nights(out, nights)
-    stars = nightly.stars_of_nights(master.sightings, quality)
+    stars = nightly.residuals_of_nights(master.sightings)
     rows = nightly.rows_of_nights(ledger, quality, stars) + nightly.waiting_nights(out, ledger)
     versions, command = _made_by(out, nights)
     return Story(
@@ -48,7 +48,7 @@ def story_of_survey(out: Path, run: Map) -> Story:
         lost=nightly.rejected_in(out, nights),
         folders=folders,
         fields=survey_fields(out, master),
-        quality=_quality(quality.merge(stars, on=["night", "camera"], how="left"), ledger, unit),
+        quality=_quality(quality, stars, ledger, unit),
         noise=_noise(folders, unit, run),
         remarks=_remarks(rows, master),
         versions=versions,
@@ -57,7 +57,9 @@ def story_of_survey(out: Path, run: Map) -> Story:
     )
 
 
-def _quality(nights: pd.DataFrame, ledger: pd.DataFrame, unit: str) -> str:
+def _quality(quality: pd.DataFrame, stars: pd.DataFrame, ledger: pd.DataFrame, unit: str) -> str:
+    key = ["night", "camera"]
+    nights = quality.merge(stars, on=key, how="left").merge(ledger[[*key, "extinction"]], on=key, how="left")
     dated = ledger[ledger["night"] != ""]
     reduced = set(dated[dated["status"].isin(["reduced", "gone"])]["night"])
     failed = sorted(set(dated["night"]) - reduced)
@@ -90,9 +92,9 @@ def _remarks(rows: Sequence[Mapping[str, Any]], master: Master) -> list[str]:
     remarks += [
         f"{state.capitalize()}: {_listed(nights)}." for state, nights in states.items() if state != "reduced"
     ]
-    faint = sorted({row["night"] for row in rows if row.get("fainter", 0.0) >= CLOUD_MAG})
+    faint = sorted({row["night"] for row in rows if row.get("extinction", 0.0) >= CLOUD_MAG})
     if faint:
-        remarks.append(f"Stars are fainter than in other nights in {_listed(faint)}.")
+        remarks.append(f"Stars are fainter than in clear nights in {_listed(faint)}.")
     if len(fields) > MOST_FIELDS:
         remarks.append(f"Pictures show the {MOST_FIELDS} fields seen in most nights.")
     nameless = int((master.sightings["object_id"] == "").sum())

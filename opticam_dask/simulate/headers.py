@@ -170,6 +170,7 @@ def _time_cards(scene: Scene, exposure: Exposure) -> Cards:
 
 
 def _weather_cards() -> Cards:
+    # Placeholders, as real frames carry them: readers must not take these for measurements.
     return [
         ("AMPNAME", "1 Channel"),
         ("TMMIRROR", 99.9),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from opticam_dask.schema import CLOUD_MAG
 from opticam_dask.survey.ledger import read_ledger, update_ledger
 
 if TYPE_CHECKING:
@@ -52,6 +53,13 @@ def extinctions(sightings: pd.DataFrame, exptime: pd.DataFrame) -> pd.DataFrame:
     of_camera = nights.groupby(["field_id", "camera"])["median"]
     clear = of_camera.transform("quantile", CLEAR).where(of_camera.transform("count") >= LEAST_NIGHTS)
     return nights.assign(extinction=nights["median"] - clear)[[*_KEY, "extinction"]].dropna()
+
+
+def clouds_told(extinction: float) -> str:
+    """Words on a night whose stars are so much fainter [mag] than in clear ones; none if that is no cloud."""
+    if not extinction >= CLOUD_MAG:
+        return ""
+    return f"cloudy: its stars are {extinction:.2f} mag fainter than in clear nights"
 
 
 def note_extinctions(out: Path, sightings: pd.DataFrame) -> None:

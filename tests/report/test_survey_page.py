@@ -20,12 +20,13 @@ from opticam_dask.errors import InputError
 from opticam_dask.matching import Master
 from opticam_dask.report import write_report
 from opticam_dask.report.curves import Folder, rows_in
-from opticam_dask.report.nightly import stars_of_nights
+from opticam_dask.report.nightly import residuals_of_nights
 from opticam_dask.report.nightly_plot import LABELS, nightly_figure
 from opticam_dask.report.plots import library, short_names
 from opticam_dask.report.scatter import scatter_over_nights
 from opticam_dask.simulate import CameraSetup
 from opticam_dask.survey import Survey, SurveyOptions, read_ledger
+from opticam_dask.survey.ledger import update_ledger
 from opticam_dask.tables.parts import camera_folder, part_path, parts_in, write_rows
 from opticam_dask.tables.store import dataset_root
 
@@ -86,6 +87,11 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "data", folder / "out", photometers, SurveyOptions(), cluster="threads", figures=False
     )
     assert survey.run().reduced == (FIRST, DIM, OTHER)
+    # two nights do not tell which of them is clear: as if there had been more
+    ledger = read_ledger(folder / "out")
+    assert ledger["extinction"].isna().all()
+    dim = ledger[ledger["night"] == DIM].assign(extinction=DIMMED_MAG)
+    update_ledger(folder / "out", {DIM: dim})
     return folder / "out"
 
 
@@ -127,11 +133,11 @@ def test_every_night_is_in_the_table_with_what_became_of_it(out: Path, text: str
     why = dict(zip(zip(table["night"], table["camera"], strict=True), table["why"], strict=True))
     assert "no star found" in why[BAD, "1:g"]
     assert "1 x " in why[FIRST, "1:g"] + why[FIRST, "2:r"]
-    assert why[DIM, "1:g"] == why[DIM, "2:r"] == "stars are 0.6 mag fainter than in other nights"
+    assert why[DIM, "1:g"] == why[DIM, "2:r"] == "cloudy: its stars are 1.25 mag fainter than in clear nights"
     assert not why[OTHER, "2:r"]
     assert "4 nights: 3 reduced, 1 excluded. 2 field(s), 14 objects." in text
     assert f"Excluded: {BAD}." in text
-    assert f"Stars are fainter than in other nights in {DIM}." in text
+    assert f"Stars are fainter than in clear nights in {DIM}." in text
 
 
 def test_only_nights_with_curves_can_be_picked(text: str) -> None:
@@ -291,19 +297,11 @@ def test_scatter_is_without_what_all_stars_of_a_night_share() -> None:
     assert lonely.loc["1", "rms"] / lonely.loc["1", "flux"] > 0.2
 
 
-def test_faintness_is_per_second_and_against_other_nights() -> None:
-    rows = [
-        (night, "1:g", star, flux * scale, separation)
-        for night, scale, separation in (("a", 1.0, 0.1), ("b", 5.0, 0.3), ("c", 0.5, 0.2))
-        for star, flux in (("F1", 1e4), ("F2", 3e3))
-    ]
-    rows += [("d", "1:g", "F9", 100.0, 0.0), ("a", "1:g", "", 1.0, 9.0)]
-    sightings = pd.DataFrame(rows, columns=["night", "camera", "object_id", "flux", "separation"])
-    quality = pd.DataFrame({"night": list("abcd"), "camera": "1:g", "exposure": [1.0, 5.0, 1.0, 1.0]})
-    found = stars_of_nights(sightings, quality).set_index("night")
-    assert found["fainter"].tolist()[:3] == pytest.approx([0.0, 0.0, 2.5 * np.log10(2.0)])
-    assert np.isnan(found["fainter"]["d"])
-    assert found["residual"].tolist() == pytest.approx([0.1, 0.3, 0.2, 0.0])
+def test_residuals_are_those_of_identified_sources() -> None:
+    rows = [("a", "F1", 0.1), ("a", "F2", 0.3), ("a", "", 9.0), ("b", "F1", 0.4)]
+    sightings = pd.DataFrame(rows, columns=["night", "object_id", "separation"]).assign(camera="1:g")
+    found = residuals_of_nights(sightings).set_index("night")["residual"]
+    assert found.to_dict() == pytest.approx({"a": 0.2, "b": 0.4})
 
 
 def test_quality_has_a_panel_each_and_marks_nights_without_light_curves() -> None:
