@@ -67,6 +67,10 @@ class ClusterError(OpticamError):
     """The dask cluster asked for cannot be reached or started."""
 
 
+class SchedulerLostError(ClusterError):
+    """The connection to the dask scheduler broke: nothing more can be computed, what is done is on disk."""
+
+
 class BlockFailedError(OpticamError):
     """A block of frames failed on all its tries, by no fault that its message would have told on purpose."""
 

@@ -6,6 +6,7 @@ import time
 from asyncio import CancelledError
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError as FutureCancelled
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import dask.array as da
@@ -14,7 +15,7 @@ from distributed.scheduler import KilledWorker
 
 from opticam_dask.cluster_spec import ClusterSpec, Place
 from opticam_dask.config import retries
-from opticam_dask.errors import BlockFailedError, ClusterError, OpticamError, WorkerKilledError
+from opticam_dask.errors import BlockFailedError, OpticamError, SchedulerLostError, WorkerKilledError
 from opticam_dask.lazy.outcomes import Failure, leniency
 from opticam_dask.progress import progress_bar
 
@@ -96,12 +97,13 @@ def run_tasks(client: Client, tasks: da.Array, description: str, progress: bool 
         If a task fails on all its tries; the message says which. The other tasks are cancelled. Of tasks that
         may fail only if all do, or eight alike before one succeeds, or one raises an OpticamError: the
         user's input, or a place that cannot be written to, would stop every block.
-    ClusterError
+    SchedulerLostError
         If the connection to the scheduler is lost.
     """
     if tasks.size == 0:
         return []
-    futures = _submit(client, tasks)
+    with _connected(description):
+        futures = _submit(client, tasks)
     outcome = _Outcome(client, futures, description, *leniency(tasks))
     with progress_bar(len(futures), description, "block", shown=progress) as bar:
         try:
@@ -129,8 +131,21 @@ def _batches(client: Client, futures: list[Future[Any]], description: str) -> It
         time.sleep(_PAUSE)
 
 
-def _lost(description: str) -> ClusterError:
-    return ClusterError(f"{description}: the connection to the dask scheduler was lost; run again")
+@contextmanager
+def _connected(description: str) -> Iterator[None]:
+    """Tell in one line that the scheduler is out of reach, however dask notices it.
+
+    A closed client cancels its futures; a request under way fails as its connection does, which may be
+    long before the client's own is given up.
+    """
+    try:
+        yield
+    except (CancelledError, FutureCancelled, OSError) as error:
+        raise _lost(description) from error
+
+
+def _lost(description: str) -> SchedulerLostError:
+    return SchedulerLostError(f"{description}: the connection to the dask scheduler was lost; run again")
 
 
 def _submit(client: Client, tasks: da.Array) -> list[Future[Any]]:
@@ -172,15 +187,14 @@ class _Outcome:
         """Give blocks whose workers died another try, one after the other."""
         for future in self.killed.copy():
             del self.errors[self.place[future.key]]
-            self.client.retry([future])
-            future.exception()  # waits for the end
+            with _connected(self.description):
+                self.client.retry([future])
+                future.exception()  # waits for the end
             self.take([future])
 
     def _fetch(self, good: list[Future[Any]]) -> list[Any]:
-        try:
+        with _connected(self.description):
             return list(self.client.gather(good))
-        except (CancelledError, FutureCancelled) as error:
-            raise _lost(self.description) from error
 
     def _fail(self, future: Future[Any]) -> None:
         number, error = self.place[future.key], future.exception()
@@ -231,4 +245,5 @@ def _reason(error: BaseException | None) -> str:
 def _cancel(client: Client, futures: list[Future[Any]]) -> None:
     """Have the scheduler drop tasks, those that failed too: it would know them to fail for ever."""
     if client.status == "running":
-        client.cancel(futures, force=True)
+        with suppress(OSError):
+            client.cancel(futures, force=True)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import CancelledError as FutureCancelled
 
 import dask
 import dask.array as da
@@ -13,11 +14,12 @@ import numpy as np
 import psutil
 import pytest
 from dask.utils import parse_bytes
+from distributed.comm import CommClosedError
 
 from opticam_dask import config
 from opticam_dask.cluster import Runner, connect, run_tasks
 from opticam_dask.cluster.local import kept_in_memory
-from opticam_dask.errors import ClusterError, InputError, OpticamError
+from opticam_dask.errors import ClusterError, InputError, OpticamError, SchedulerLostError
 from opticam_dask.kernel_cache import in_task
 from opticam_dask.runner import active_client
 
@@ -119,6 +121,28 @@ def test_a_killed_worker_costs_nothing_but_time(cluster, tmp_path):
 
     assert run_tasks(cluster, tasks_of(dies_once, 8), "survive", progress=False) == list(range(8))
     cluster.wait_for_workers(2, timeout=30)
+
+
+@pytest.mark.parametrize(
+    "noticed",
+    [
+        CommClosedError("in <ConnectionPool.gather>: OSError: [Errno 113] No route to host"),
+        OSError("Timed out trying to connect to tcp://10.0.0.7:8786 after 30 s"),
+        FutureCancelled("lost-connection"),
+    ],
+    ids=["under way", "not to be had", "given up"],
+)
+def test_a_scheduler_out_of_reach_is_one_clear_line_however_it_is_noticed(monkeypatch, noticed):
+    def gather(futures):
+        raise noticed
+
+    with connect("threads") as client:
+        monkeypatch.setattr(client, "gather", gather)
+        with pytest.raises(
+            SchedulerLostError, match=r"count: the connection .* was lost; run again"
+        ) as error:
+            run_tasks(client, tasks_of(lambda i: i, 3), "count", progress=False)
+    assert error.value.__cause__ is noticed
 
 
 @pytest.mark.cluster

@@ -49,10 +49,6 @@ class SurveyCluster:
         """Start the cluster: from now on its client is the active one, which every reduction uses."""
         self.session.begin().result()
 
-    def is_lost(self) -> bool:
-        """Whether the connection to the scheduler is gone, so that no other night can be done either."""
-        return bool(self.session.begin().result().client.status != "running")
-
     def __enter__(self) -> SurveyCluster:
         return self
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from opticam_dask.errors import BusyError, CatalogError, ClusterError, InputError, StorageError
+from opticam_dask.errors import BusyError, CatalogError, InputError, SchedulerLostError, StorageError
 from opticam_dask.matching import Master
 from opticam_dask.survey.arrivals import nights_folder
 from opticam_dask.survey.extinction import note_extinctions
@@ -97,13 +97,11 @@ class NightWork:
             if not problem:
                 made[IDS] = ids_digest(self.master, plan.night)
             self._settle(plan.night, "failed" if problem else "reduced", problem, made, outcome)
-        except (StorageError, BusyError):
+        except (StorageError, BusyError, SchedulerLostError):
             raise
         except (InputError, CatalogError) as error:
             self._settle(plan.night, "excluded", str(error), want)
         except Exception as error:
-            if isinstance(error, ClusterError) and self.cluster.is_lost():
-                raise
             logger.exception("night %s", plan.night)
             self._settle(plan.night, "failed", str(error) or repr(error), kept)
 

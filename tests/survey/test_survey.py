@@ -22,7 +22,7 @@ from distributed import Client, LocalCluster
 
 import opticam_dask as opticam
 from opticam_dask.cli import PARTLY_DONE, main
-from opticam_dask.errors import BusyError, CatalogError, InputError, SettingsChangedError
+from opticam_dask.errors import BusyError, CatalogError, InputError, SchedulerLostError, SettingsChangedError
 from opticam_dask.photometers import NoiseBudget
 from opticam_dask.simulate.scene import CameraSetup
 from opticam_dask.survey import Survey, SurveyOptions, read_ledger, work
@@ -406,6 +406,24 @@ def test_a_night_that_breaks_is_tried_again_and_the_rest_goes_on(place, reduced,
     broken.clear()
     assert one.run().reduced == (SECOND,)
     assert len(rows_of(place / "out")) == 3 * 2 * 4 * STARS
+
+
+def test_without_its_scheduler_a_survey_ends_and_the_nights_left_are_no_failures(place, reduced, monkeypatch):
+    copy = work.reduce_night
+
+    def lose(night, *args, **options):
+        if night == SECOND:
+            raise SchedulerLostError("the connection was lost; run again")
+        copy(night, *args, **options)
+
+    shutil.rmtree(place / "out")
+    monkeypatch.setattr(work, "reduce_night", lose)
+    one = survey(place / "root", place / "out")
+    with pytest.raises(SchedulerLostError, match="run again"):
+        one.run()
+    assert set(one.ledger["status"]) == {"reduced"}
+    monkeypatch.setattr(work, "reduce_night", copy)
+    assert one.run().reduced == (SECOND, THIRD)
 
 
 class Stopped(BaseException):
