@@ -7,6 +7,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from opticam_dask.cluster_spec import Place
     from opticam_dask.session import Session
 
@@ -45,9 +47,9 @@ class SurveyCluster:
 
         return header_mapper(self)(func, batches)
 
-    def start(self) -> None:
-        """Start the cluster: from now on its client is the active one, which every reduction uses."""
-        self.session.begin().result()
+    def start(self) -> Client:
+        """Start the cluster, unless that is done: every night is reduced with its client."""
+        return self.session.begin().result().client
 
     def __enter__(self) -> SurveyCluster:
         return self

@@ -10,6 +10,8 @@ from opticam_dask.errors import CatalogError, InputError
 from opticam_dask.survey.arrivals import nights_folder
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from opticam_dask.photometers.base import BasePhotometer
     from opticam_dask.survey.options import SurveyOptions
 
@@ -51,11 +53,12 @@ def reduce_night(
     options: SurveyOptions,
     photometers: Sequence[BasePhotometer],
     *,
+    cluster: Client,
     export_csv: bool = False,
     figures: bool | None = None,
     verbose: bool = False,
 ) -> None:
-    """Reduce the files that the frame index of a night lists, on the active cluster.
+    """Reduce the files that the frame index of a night lists.
 
     What stands there and still holds is not made again; what was made with other settings, or from other
     frames, is replaced: whether that may be is decided before.
@@ -70,6 +73,8 @@ def reduce_night(
         How to reduce.
     photometers : sequence of BasePhotometer
         What measures the light curves.
+    cluster : distributed.Client
+        Where to compute.
     export_csv : bool
         Whether to write one CSV file per source too.
     figures : bool, optional
@@ -88,6 +93,7 @@ def reduce_night(
     folder = nights_folder(out) / night
     files = NightFiles(night, read_frames(folder / "frames.parquet")["path"].unique().tolist())
     arguments: dict[str, Any] = options.reducer_arguments(out)
-    with Reducer(folder, files, show_plots=False, figures=figures, verbose=verbose, **arguments) as reducer:
+    arguments |= {"cluster": cluster, "figures": figures, "verbose": verbose, "show_plots": False}
+    with Reducer(folder, files, **arguments) as reducer:
         reducer.create_catalogs(**options.catalog_arguments(), overwrite=True)
         reducer.photometry(photometers, overwrite=True, export_csv=export_csv)

@@ -75,7 +75,7 @@ class NightWork:
 
     def do(self, plans: Sequence[NightPlan]) -> dict[str, str]:
         """Do the nights in order of date; gives those that failed, with the reason."""
-        self.cluster.start()
+        self.cluster.start()  # what cannot be had costs no night
         for number, plan in enumerate(plans, 1):
             self._attempt(plan)
             self.say(f"[{number}/{len(plans)}] {describe(self.out, plan.night)}")
@@ -110,7 +110,8 @@ class NightWork:
         if not plan.labels:
             return
         chosen = [each for each in self.photometers if each.label in plan.labels]
-        reduce_night(plan.night, self.out, self.options, chosen, **self.outputs)
+        cluster = self.cluster.start()
+        reduce_night(plan.night, self.out, self.options, chosen, cluster=cluster, **self.outputs)
         catalogs = night_catalogs(self.out, plan.night, self.options.instrument, self.options.rebin_factor)
         master = self.master.register(catalogs)
         if master is not self.master:
