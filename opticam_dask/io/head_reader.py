@@ -28,6 +28,7 @@ class HeadReader:
     def __init__(self) -> None:
         self.layouts = CardLayouts()
         self._described: dict[tuple[Any, Any], HduHeader | None] = {}
+        self._likely = _PIECE_BYTES  # the length of the last header: most have that of their neighbour
 
     def only_header(self, path: str) -> tuple[os.stat_result, HduHeader | None]:
         """Status of a file, and its header if it is a plain or gzip file with nothing behind its image.
@@ -54,9 +55,10 @@ class HeadReader:
     def _header(self, file: int, size: int) -> HduHeader | None:
         start = os.read(file, _PIECE_BYTES)
         is_gzip = start.startswith(_GZIP)
-        for head in _inflated(file, start) if is_gzip else _plain(file, start):
+        for head in _inflated(file, start, self._likely) if is_gzip else _plain(file, start):
             end = _end_of_header(head)
             if end > 0:
+                self._likely = -(-(end + CARD) // BLOCK) * BLOCK
                 header = self._describe(head[:end])
                 ends = header is not None and _ends_with(header, file, size, is_gzip)
                 return header if ends else None
@@ -96,10 +98,10 @@ def _plain(file: int, start: bytes) -> Iterator[bytes]:
         start += more
 
 
-def _inflated(file: int, start: bytes) -> Iterator[bytes]:
-    """Ever more of the bytes at the start of a gzip file's first member."""
+def _inflated(file: int, start: bytes, likely: int) -> Iterator[bytes]:
+    """Ever more of the bytes at the start of a gzip file's first member, first as many as are likely."""
     member = zlib.decompressobj(_GZIP_WINDOW)  # for a few kilobytes faster than isal, which sets up more
-    head = piece = member.decompress(start, _PIECE_BYTES)
+    head = piece = member.decompress(start, likely)
     while piece:
         yield head
         if member.eof or len(head) >= _MOST_BYTES:
