@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 import sys
 import sysconfig
 import threading
@@ -150,15 +151,16 @@ def _is_users(module: ModuleType) -> bool:
     file = getattr(module, "__file__", None)
     if not isinstance(file, str) or not file.endswith(".py"):
         return False
-    return _outside_installations(file)
+    # By its folder: there are thousands of modules, and installers may link single files from elsewhere.
+    return _outside_installations(os.path.dirname(file))  # noqa: PTH120 - a path costs as much as the rest
 
 
 @cache
-def _outside_installations(file: str) -> bool:
-    path = Path(file).resolve()
+def _outside_installations(folder: str) -> bool:
+    path = Path(folder).resolve()
     if any(part in _INSTALLED for part in path.parts):
         return False
-    return not any(path.is_relative_to(folder) for folder in _installation())
+    return not any(path.is_relative_to(each) for each in _installation())
 
 
 @lru_cache(maxsize=1)

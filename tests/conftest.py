@@ -15,6 +15,7 @@ def pytest_xdist_make_scheduler(config, log):
     """Keep the tests of a file on one process: nights that they share are simulated and reduced once."""
     from xdist.scheduler import LoadFileScheduling
 
+    config.option.loadscopereorder = False  # files of few tests are often the long ones: not all of them last
     return LoadFileScheduling(config, log)
 
 
