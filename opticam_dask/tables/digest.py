@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path, PurePath
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _EXACT_INTEGERS = 2.0**53
 _ABSENT = object()
+_DIGEST = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{24,}\b")  # of no use to a reader but for its being another
 _ROWS_HASHED = 1 << 16  # bounds the memory for texts of a long table
 
 
@@ -161,7 +163,7 @@ def _json(value: Any) -> str:
 
 
 def _show(value: Any) -> str:
-    return "(absent)" if value is _ABSENT else _json(value)
+    return "(absent)" if value is _ABSENT else _DIGEST.sub(r"\1...", _json(value))
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,5 @@
 import enum
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,6 +70,12 @@ def test_changed_names_the_settings_with_both_values():
     old = {"photometer": {"radius": 4.0, "forced": False}, "gone": 1, "same": [1, 2]}
     new = {"photometer": {"radius": 5.5, "forced": False}, "new": "x", "same": (1, 2)}
     assert changed(old, new) == ["gone: 1 -> (absent)", 'new: (absent) -> "x"', "photometer.radius: 4 -> 5.5"]
+
+
+def test_digests_are_shown_by_their_first_digits():
+    old, new = ({"finder": {"source": digest({"step": step})}} for step in (1, 2))
+    (line,) = changed(old, new)
+    assert re.fullmatch(r'finder\.source: "[0-9a-f]{8}\.\.\." -> "[0-9a-f]{8}\.\.\."', line)
 
 
 def test_changed_settings_are_refused_in_one_line_that_says_what_and_how(tmp_path):
