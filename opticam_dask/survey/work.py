@@ -80,7 +80,6 @@ class NightWork:
             self._attempt(plan)
             self.say(f"[{number}/{len(plans)}] {describe(self.out, plan.night)}")
         self._publish_rest()
-        note_extinctions(self.out, self.master.sightings)
         return self.failed
 
     def _attempt(self, plan: NightPlan) -> None:
@@ -170,6 +169,7 @@ class NightWork:
         done = replace(outcome or Outcome(), seconds=seconds, outdated=by_camera(old))
         rows = night_rows(self.out, night, settled, self.options.instrument, done)
         update_ledger(self.out, {night: rows})
+        note_extinctions(self.out, self.master.sightings)
         self._note(night, settled)
 
     def _note(self, night: str, record: NightRecord) -> None:
