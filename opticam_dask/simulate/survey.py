@@ -107,7 +107,7 @@ def simulate_survey(
         raise InputError(f"nights must be at least 1, not {nights}")
     root = Path(out_directory)
     first = np.datetime64(start, "D")
-    dates = tuple(str(first + number) for number in range(nights))
+    dates = tuple(str(first + np.timedelta64(number, "D")) for number in range(nights))
     special = _special(nights)
     fields = tuple(2 if number == special["other field"] else 1 for number in range(nights))
     sky = _Sky(seed, shape, n_stars)
