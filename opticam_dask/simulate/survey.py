@@ -164,7 +164,7 @@ def _scenes(
             seed=sky.seed + number,
             n_frames=n_frames,
             cameras=SURVEY_CAMERAS[: 2 if number == special["missing"] else 3],
-            start=f"{np.datetime64(date) + 1}T05:00:00",  # in Mexico the evening before
+            start=f"{np.datetime64(date) + np.timedelta64(1, 'D')}T05:00:00",  # in Mexico the evening before
             shape=sky.shape,
             stars=_pointed(stars, sky.shape, offset, turn + (180.0 if flipped else 0.0)),
             semimajor_sigma=1.6,
