@@ -47,7 +47,13 @@ class Runner:
 def place_of(cluster: Place) -> str:
     """Name where a run computes, for the record: a client's scheduler, or what was asked for."""
     client = existing_client(cluster)
-    return str(cluster or "local") if client is None else str(client.scheduler_info()["address"])
+    if client is None:
+        return str(cluster or "local")
+    with _connected(client, "cluster"):
+        address = client.scheduler_info().get("address")
+    if address is None:  # a client that has given up tells nothing
+        raise _lost("cluster")
+    return str(address)
 
 
 def existing_client(cluster: Place) -> Client | None:
@@ -102,7 +108,7 @@ def run_tasks(client: Client, tasks: da.Array, description: str, progress: bool 
     """
     if tasks.size == 0:
         return []
-    with _connected(description):
+    with _connected(client, description):
         futures = _submit(client, tasks)
     outcome = _Outcome(client, futures, description, *leniency(tasks))
     with progress_bar(len(futures), description, "block", shown=progress) as bar:
@@ -132,7 +138,7 @@ def _batches(client: Client, futures: list[Future[Any]], description: str) -> It
 
 
 @contextmanager
-def _connected(description: str) -> Iterator[None]:
+def _connected(client: Client, description: str) -> Iterator[None]:
     """Tell in one line that the scheduler is out of reach, however dask notices it.
 
     A closed client cancels its futures; a request under way fails as its connection does, which may be
@@ -142,6 +148,10 @@ def _connected(description: str) -> Iterator[None]:
         yield
     except (CancelledError, FutureCancelled, OSError) as error:
         raise _lost(description) from error
+    except Exception as error:
+        if client.status == "closed":
+            raise _lost(description) from error
+        raise
 
 
 def _lost(description: str) -> SchedulerLostError:
@@ -187,13 +197,13 @@ class _Outcome:
         """Give blocks whose workers died another try, one after the other."""
         for future in self.killed.copy():
             del self.errors[self.place[future.key]]
-            with _connected(self.description):
+            with _connected(self.client, self.description):
                 self.client.retry([future])
                 future.exception()  # waits for the end
             self.take([future])
 
     def _fetch(self, good: list[Future[Any]]) -> list[Any]:
-        with _connected(self.description):
+        with _connected(self.client, self.description):
             return list(self.client.gather(good))
 
     def _fail(self, future: Future[Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import os
 import sys
 import sysconfig
 import threading
@@ -152,12 +151,12 @@ def _is_users(module: ModuleType) -> bool:
     if not isinstance(file, str) or not file.endswith(".py"):
         return False
     # By its folder: there are thousands of modules, and installers may link single files from elsewhere.
-    return _outside_installations(os.path.dirname(file))  # noqa: PTH120 - a path costs as much as the rest
+    return _outside_installations(Path(file).parent)
 
 
 @cache
-def _outside_installations(folder: str) -> bool:
-    path = Path(folder).resolve()
+def _outside_installations(folder: Path) -> bool:
+    path = folder.resolve()
     if any(part in _INSTALLED for part in path.parts):
         return False
     return not any(path.is_relative_to(each) for each in _installation())

@@ -170,7 +170,8 @@ def _time_cards(scene: Scene, exposure: Exposure) -> Cards:
 
 
 def _weather_cards() -> Cards:
-    # Placeholders, as real frames carry them: readers must not take these for measurements.
+    # What the camera writes where no weather station answers, letter by letter: readers must not take 99.9,
+    # nor the text of WIND, for measurements.
     return [
         ("AMPNAME", "1 Channel"),
         ("TMMIRROR", 99.9),

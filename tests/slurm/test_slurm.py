@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 import opticam_dask as opticam
@@ -137,6 +139,35 @@ def test_two_jobs_at_once_give_the_bits_of_this_machine_and_none_stays(
     assert "slurm: jobs: 2, worker processes in each: 1" in said
     assert until(lambda: not jobs(), 10)
     assert tables(tmp_path / "out") == here
+
+
+def test_jobs_reduce_the_nights_of_a_survey_and_its_client_none(
+    night: Path, environment: dict[str, str], jobs: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    command = [str(OPTICAM), "survey", str(night), "--forced", "--no-figures"]
+    here, there, workers = tmp_path / "here", tmp_path / "there", set[int]()
+    subprocess.run([*command, here, "--cluster", "threads"], env=environment, check=True)
+    elsewhere = [*command, str(there), "--cluster", "slurm", "--workers", "2"]
+    with (tmp_path / "said").open("w") as said:
+        run = psutil.Popen(elsewhere, env=environment, stdout=said, stderr=subprocess.STDOUT)
+        while run.poll() is None:
+            workers |= local_workers(run)
+            time.sleep(0.1)
+    assert run.returncode == 0, (tmp_path / "said").read_text()
+    assert workers == set()
+    assert until(lambda: not jobs(), 10)
+    ours, theirs = tables(here / "lcs"), tables(there / "lcs")
+    assert ours == theirs
+
+
+def local_workers(client: psutil.Process) -> set[int]:
+    """Worker processes that a client has started beside it."""
+    found = set()
+    for child in client.children(recursive=True):
+        with suppress(psutil.Error):
+            if "multiprocessing" in " ".join(child.cmdline()):
+                found.add(child.pid)
+    return found
 
 
 def test_a_cancelled_job_changes_nothing(
