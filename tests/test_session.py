@@ -74,7 +74,11 @@ def test_what_went_wrong_in_the_background_is_raised_when_the_cluster_is_needed(
 
 def test_a_client_active_in_the_callers_thread_alone_is_used_and_left_open():
     with Client(
-        processes=False, n_workers=1, threads_per_worker=1, dashboard_address=None, set_as_default=False
+        processes=False,
+        n_workers=1,
+        threads_per_worker=1,
+        dashboard_address="127.0.0.1:0",
+        set_as_default=False,
     ) as client:
         with client.as_current(), Session(progress=False) as session:
             assert session(tasks(), "doubling") == [0, 2, 4]

@@ -55,7 +55,7 @@ def test_a_scheduler_that_goes_between_two_nights_is_told_and_costs_no_night(
     with (
         dask.config.set({"opticam.connect-timeout": 3}),
         LocalCluster(
-            processes=False, n_workers=1, protocol="tcp://", host="127.0.0.1", dashboard_address=None
+            processes=False, n_workers=1, protocol="tcp://", host="127.0.0.1", dashboard_address="127.0.0.1:0"
         ) as cluster,
     ):
 
