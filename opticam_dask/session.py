@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import weakref
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import ExitStack
-from threading import Lock
+from queue import SimpleQueue
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from opticam_dask.cluster_spec import LOCAL, spec_of
@@ -39,22 +40,21 @@ class Session:
         self._cluster, self._n_workers, self._progress = cluster, n_workers, progress
         self._used = False
         self._lock = Lock()
-        self._starting: Future[Runner] | None = None
-        self._stop: Callable[[], object] = _nothing
+        self._opened: _Opened | None = None
 
     def begin(self) -> Future[Runner]:
         """Start the cluster in the background, once; what goes wrong is raised when it is needed."""
         from opticam_dask.cluster import resolve
 
         with self._lock:
-            if self._starting is None:
+            if self._opened is None:
                 # Asked for here: what is active in this thread need not be so in another.
                 client, spec = resolve(self._cluster, n_workers=self._n_workers)
                 self._used = True
-                thread, stack = ThreadPoolExecutor(1, thread_name_prefix="opticam-cluster"), ExitStack()
-                self._stop = weakref.finalize(self, _stop, thread, stack)
-                self._starting = thread.submit(_connect, stack, spec, client, self._progress)
-            return self._starting
+                self._opened = _Opened(spec, client, self._progress)
+                # If nobody closes it; at the end of the process `_Opened` itself does.
+                weakref.finalize(self, self._opened.leave).atexit = False
+            return self._opened.runner
 
     def __call__(self, tasks: Any, description: str) -> list[Any]:
         """Results of the tasks, in order; starts the cluster unless that is done."""
@@ -71,8 +71,9 @@ class Session:
     def close(self) -> None:
         """Stop what was started here, an active client excepted; the next tasks start it again."""
         with self._lock:
-            self._stop()
-            self._starting, self._stop = None, _nothing
+            opened, self._opened = self._opened, None
+            if opened is not None:
+                opened.close()
         if self._spec.performance_report is not None and not self._used:
             announce("performance report: none, for nothing had to be computed")
             self._used = True
@@ -84,6 +85,52 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _Opened:
+    """A cluster in the hands of a thread that starts it, and stops it when told to.
+
+    A session that nobody closes is collected in any thread at any point, also where locks are held that
+    other threads wait for, or in a cluster's own event loop: then nothing may be done but leave word.
+
+    Parameters
+    ----------
+    spec, client, progress
+        As for `_connect`.
+    """
+
+    def __init__(self, spec: ClusterSpec, client: Client | None, progress: bool) -> None:
+        self.runner: Future[Runner] = Future()
+        self._stopped: Future[None] = Future()
+        self._words: SimpleQueue[None] = SimpleQueue()
+        atexit.register(self.close)
+        thread = Thread(target=self._live, args=(spec, client, progress), name="opticam-cluster", daemon=True)
+        thread.start()
+
+    def leave(self) -> None:
+        """Have it stopped soon; this neither waits nor takes a lock."""
+        self._words.put(None)
+
+    def close(self) -> None:
+        """Stop what was started, once that is done; what goes wrong is raised here."""
+        self.leave()
+        self._stopped.result()
+
+    def _live(self, spec: ClusterSpec, client: Client | None, progress: bool) -> None:
+        try:
+            with ExitStack() as stack:
+                try:
+                    self.runner.set_result(_connect(stack, spec, client, progress))
+                except BaseException as error:
+                    self.runner.set_exception(error)
+                del client
+                self._words.get()
+        except BaseException as error:
+            self._stopped.set_exception(error)
+        else:
+            self._stopped.set_result(None)
+        finally:
+            atexit.unregister(self.close)
 
 
 def _connect(stack: ExitStack, spec: ClusterSpec, client: Client | None, progress: bool) -> Runner:
@@ -100,12 +147,3 @@ def _announce_compilation() -> None:
 
     if not known_kernels(cache_folder()).is_file():
         announce("first run of this version here: kernels are compiled, once, which takes about a minute")
-
-
-def _stop(thread: ThreadPoolExecutor, stack: ExitStack) -> None:
-    thread.shutdown(cancel_futures=True)
-    stack.close()
-
-
-def _nothing() -> None:
-    """Stop nothing."""
