@@ -12,11 +12,13 @@ import pandas as pd
 
 from opticam_dask.catalog.growth import SCALES
 from opticam_dask.errors import CatalogError
+from opticam_dask.plotting.style import save_figure, show_in_notebook
 from opticam_dask.stages import CatalogStage, diagnostics, figures, movies
 from opticam_dask.stages.gallery import Gallery
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.figure import Figure
 
     from opticam_dask.catalog.model import CameraCatalog
     from opticam_dask.instrument import Instrument
@@ -76,12 +78,9 @@ class Inspection(ABC):
         CatalogError
             If there are no catalogues yet.
         """
-        return diagnostics.growth(self._tree, self._require_catalogs(), scales, show=self.show_plots)
-
-    @property
-    def draws_figures(self) -> bool:
-        """Whether figures are drawn unasked."""
-        return self._gallery.draws
+        table, figure = diagnostics.growth(self._require_catalogs(), scales)
+        self._keep(figure, diagnostics.growth_path(self._tree))
+        return table
 
     def create_gifs(self, most_frames: int = movies.MOST_FRAMES) -> list[Path]:
         """Animate the frames of each camera, the sources marked where the transforms put them.
@@ -109,13 +108,18 @@ class Inspection(ABC):
 
     def _draw_catalogs(self) -> None:
         """Begin to draw what the catalogue pass found; photometry goes on meanwhile."""
-        figures.of_headers(self._gallery, self._stage)
         figures.of_catalogs(self._gallery, self._stage, self._catalogs)
+        figures.of_headers(self._gallery, self._stage)
         self._gallery.show()
+
+    def _draw_photometers(self, photometers: Sequence[BasePhotometer]) -> None:
+        """Begin to draw what is known of photometers before they have measured."""
+        for photometer in photometers:
+            figures.of_photometer(self._gallery, self._stage, self._catalogs, photometer, run=self._run)
 
     def _draw_light_curves(self, photometers: Sequence[BasePhotometer]) -> None:
         """Draw how well the sources were measured, and wait for all figures."""
-        for photometer in photometers if self.draws_figures else ():
+        for photometer in photometers if self._gallery.draws else ():
             figures.of_light_curves(self._gallery, self._stage, self._catalogs, photometer, run=self._run)
         self._gallery.finish()
 
@@ -143,9 +147,16 @@ class Inspection(ABC):
             If there are no catalogues yet.
         """
         catalogs, own = self._require_catalogs(), self._equipped(photometer)
-        return diagnostics.noise(
-            self._stage, catalogs, own, run=self._run, say=self.say, show=self.show_plots
-        )
+        table, figure = diagnostics.noise(self._stage, catalogs, own, run=self._run, say=self.say)
+        self._keep(figure, diagnostics.noise_path(self._tree, own.label))
+        return table
+
+    def _keep(self, figure: Figure, path: Path) -> None:
+        """Write a figure that was asked for, and show it below the cell that asked."""
+        self._gallery.finish()
+        save_figure(figure, path)
+        if self.show_plots:
+            show_in_notebook(figure)
 
     def _equipped(self, photometer: BasePhotometer) -> BasePhotometer:
         """Photometer whose noise budget knows the telescope."""

@@ -7,6 +7,7 @@ while the worker joins; where they were never compiled, one process on all machi
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from importlib import import_module
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 # Before the libraries are loaded, who look at these then. What is set already is the user's wish.
 for _name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA"):
     os.environ.setdefault(f"{_name}_NUM_THREADS", "1")
+
+# Parameters of glibc's mallopt, and what glibc would come to by itself, seeing frames come and go [byte].
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_KEPT, _LARGE = 64 * 2**20, 32 * 2**20
+_OF_DASK = "65536"
 
 
 def dask_setup(worker: Worker) -> None:
@@ -32,6 +38,20 @@ def dask_setup(worker: Worker) -> None:
 
     import_module("opticam_dask.stages")
     iers.conf.auto_download = False
+    keep_freed_memory()
     cache = SafeCache(cache_folder())
     cache.install()
     threading.Thread(target=load_kernels, args=(cache,), name="opticam-kernels", daemon=True).start()
+
+
+def keep_freed_memory() -> None:
+    """Have the memory of one frame serve for the next, instead of going back to the system in between.
+
+    Dask's nannies set glibc's trim threshold to 64 kB, by which every buffer of a frame comes as fresh pages:
+    a quarter more CPU time for reading and measuring. Another value in the environment is the user's wish.
+    """
+    asked = {os.environ.get(f"MALLOC_{name}_THRESHOLD_", _OF_DASK) for name in ("TRIM", "MMAP")}
+    tune = getattr(ctypes.CDLL(None), "mallopt", None)
+    if tune is not None and asked == {_OF_DASK}:
+        tune(_MMAP_THRESHOLD, _LARGE)
+        tune(_TRIM_THRESHOLD, _KEPT)

@@ -293,9 +293,7 @@ class Reducer(Inspection):
         )
         if not self._stage.is_made_with(config, overwrite=overwrite):
             self._begin()
-        self._catalogs = self._stage.create(
-            config, run=self._run, say=self.say, overwrite=overwrite, show=self.show_plots
-        )
+        self._catalogs = self._stage.create(config, run=self._run, say=self.say, overwrite=overwrite)
         if self._journal.is_open:
             self._record()
         self._draw_catalogs()
@@ -339,7 +337,12 @@ class Reducer(Inspection):
         stage = PhotometryStage(self._stage, catalogs, photometers)
         stage.check(overwrite=overwrite)
         self._begin()
-        summaries = stage.measure(run=self._run, say=self.say, overwrite=overwrite)
+        summaries = stage.measure(
+            run=self._run,
+            say=self.say,
+            overwrite=overwrite,
+            meanwhile=lambda: self._draw_photometers(photometers),
+        )
         self._record()
         if export_csv:
             stage.export(run=self._run, say=self.say, measured=summaries)

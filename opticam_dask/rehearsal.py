@@ -7,8 +7,8 @@ import tempfile
 import threading
 from pathlib import Path
 
-from opticam_dask.cluster.leash import follow_client
 from opticam_dask.kernel_cache import SafeCache, cache_folder, remember_kernels
+from opticam_dask.leash import follow_client
 from opticam_dask.photometers import DefaultLocalBackground, OptimalPhotometer
 from opticam_dask.reducer import Reducer
 from opticam_dask.simulate import CameraSetup, Scene, simulate_night

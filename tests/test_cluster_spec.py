@@ -128,7 +128,10 @@ def test_a_job_is_what_the_users_yaml_says_and_ours_added() -> None:
     ):
         assert line in script
     assert (
-        script.index("export OMP_NUM_THREADS=1") < script.index("module load") < script.index("NUM_THREADS=2")
+        script.index("export OMP_NUM_THREADS=1")
+        < script.index("export DASK_DISTRIBUTED__WORKER__PROFILE__INTERVAL=100ms")
+        < script.index("module load")
+        < script.index("NUM_THREADS=2")
     )
     for argument in (
         "--nworkers 4",

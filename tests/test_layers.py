@@ -39,6 +39,7 @@ RANKS = {
     "kernel_cache": 4,
     "rehearsal": 7,
     "preload": 7,
+    "leash": 3,
     "differential": 5,
     "stages": 5,
     "observation": 5,

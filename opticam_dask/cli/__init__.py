@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from importlib import import_module
 from importlib.metadata import version
@@ -73,6 +74,8 @@ def main() -> None:
     Else it is 1 for an error, 2 for a wrong option, 3 if some blocks of frames failed and the rest is done,
     130 after Ctrl-C and 143 after SIGTERM.
     """
+    # By default the objects of all imported modules are looked through again and again for garbage.
+    gc.set_threshold(100_000, 20, 20)
     with stopping_in_order():
         code = _run()
     if code:

@@ -90,10 +90,6 @@ def command(ctx: click.Context, /, data: Path, out: Path, **options: Any) -> Non
             overwrite=options["overwrite"],
         )
         reducer.photometry(photometers, overwrite=options["overwrite"], export_csv=options["csv"])
-        if reducer.draws_figures:
-            reducer.growth_curves()
-            for photometer in photometers:
-                reducer.noise_budget(photometer)
         if options["gif"]:
             reducer.create_gifs()
     if failed_blocks(out):

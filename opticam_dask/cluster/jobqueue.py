@@ -17,6 +17,7 @@ from distributed import Client, Status
 from distributed.deploy.utils import nprocesses_nthreads
 
 from opticam_dask.cluster.local import LOOPBACK, ONE_THREAD, PRELOAD, security_of_config
+from opticam_dask.cluster.tuning import SAMPLING, tuned
 from opticam_dask.cluster_spec import JOBQUEUES, ClusterSpec
 from opticam_dask.errors import ClusterError
 from opticam_dask.workspace import announce
@@ -137,10 +138,16 @@ def _options(spec: ClusterSpec) -> dict[str, Any]:
         },
         "job_script_prologue": [
             *(f"export {name}={value}" for name, value in ONE_THREAD.items()),
+            *(f"export {_variable(name)}={value}" for name, value in tuned(SAMPLING).items()),
             *(theirs("job-script-prologue", "env-extra") or ()),
         ],
         "worker_extra_args": _worker_arguments(list(theirs("worker-extra-args", "extra") or ())),
     }
+
+
+def _variable(setting: str) -> str:
+    """Environment variable that dask reads a setting from."""
+    return "DASK_" + setting.upper().replace("-", "_").replace(".", "__")
 
 
 def _job_memory(spec: ClusterSpec, processes: int) -> str | None:

@@ -18,6 +18,7 @@ from distributed.deploy.subprocess import SubprocessWorker
 from distributed.worker_memory import parse_memory_limit
 
 from opticam_dask.cluster.running import wait_for
+from opticam_dask.cluster.tuning import SAMPLING, SATURATION, tuned
 from opticam_dask.cluster_spec import THREADS, ClusterSpec
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ def _worker_environment(memory: int) -> dict[str, str]:
     """Environment of a worker: one thread per library, the client's dask settings, quiet logs."""
     target = {"distributed": {"worker": {"memory": {"target": kept_in_memory(memory)}}}}
     settings = dask.config.merge(dask.config.config, _LOG_LEVELS, target)
+    dask.config.set(tuned(SAMPLING), config=settings)
     return {**os.environ, **ONE_THREAD, "DASK_INTERNAL_INHERIT_CONFIG": dask.config.serialize(settings)}
 
 
@@ -109,24 +111,18 @@ def start(stack: ExitStack, spec: ClusterSpec) -> Client:
     listens = {"host": LOOPBACK, "dashboard": spec.dashboard, "dashboard_address": f"{LOOPBACK}:0"}
     common = {**listens, "local_directory": scratch}
     worker = _threads(spec, high, common) if spec.kind == THREADS else _process(spec, high, common)
-    cluster = stack.enter_context(
-        SpecCluster(
+    protocol = None if security is None else "tls://"
+    scheduler = {**listens, "port": 0, "security": security, "protocol": protocol}
+    with dask.config.set(tuned(SATURATION, SAMPLING)):
+        cluster = SpecCluster(
             workers=dict.fromkeys(range(1 if spec.kind == THREADS else low), worker),
-            scheduler={
-                "cls": Scheduler,
-                "options": {
-                    **listens,
-                    "port": 0,
-                    "security": security,
-                    "protocol": None if security is None else "tls://",
-                },
-            },
+            scheduler={"cls": Scheduler, "options": scheduler},
             worker=worker,
             security=security,
             name="opticam",
             silence_logs=logging.ERROR,
         )
-    )
+    stack.enter_context(cluster)
     client: Client = stack.enter_context(closing(Client(cluster, set_as_default=False)))
     if spec.kind == THREADS:
         return client
@@ -164,7 +160,7 @@ def _process(spec: ClusterSpec, n_workers: int, common: dict[str, Any]) -> dict[
         "nthreads": spec.threads or 1,
         "memory_limit": _memory(spec, n_workers),
         "preload": [*dask.config.get("distributed.worker.preload"), PRELOAD],
-        "preload_nanny": [*dask.config.get("distributed.nanny.preload"), "opticam_dask.cluster.leash"],
+        "preload_nanny": [*dask.config.get("distributed.nanny.preload"), "opticam_dask.leash"],
     }
     return {"cls": _Worker, "options": {"worker_class": "distributed.Nanny", "worker_kwargs": options}}
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask.array as da
 import numpy as np
 from dask._task_spec import DataNode, Task, TaskRef
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from opticam_dask.lazy.boxed import Boxed, boxed
+from opticam_dask.lazy.objects import object_array
+
+if TYPE_CHECKING:
+    import dask.array as da
 
 _META = np.empty(0, object)
 
@@ -66,8 +69,7 @@ def join_tasks(tasks: Sequence[da.Array]) -> da.Array:
 def _array(name: str, graph: dict[Any, Any], count: int) -> da.Array:
     if not count:  # an array has a chunk all the same
         graph = {(name, 0): DataNode((name, 0), _META)}
-    layers = HighLevelGraph.from_collections(name, graph)
-    return da.Array(layers, name, chunks=((1,) * count or (0,),), dtype=object, meta=_META)
+    return object_array(HighLevelGraph.from_collections(name, graph), name, count)
 
 
 @dataclass(frozen=True)

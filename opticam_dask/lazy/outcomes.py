@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask.array as da
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+
+from opticam_dask.lazy.objects import object_array
+
+if TYPE_CHECKING:
+    import dask.array as da
 
 _ANNOTATION = "opticam_failures"
 _STRICT, _LENIENT, _PATIENT = "strict", "lenient", "patient"
@@ -46,7 +50,7 @@ def going_on(tasks: da.Array, *, hopeful: bool = False) -> da.Array:
     note = {_ANNOTATION: _PATIENT if hopeful else _LENIENT}
     layer = MaterializedLayer(dict(tasks.dask), annotations=note)
     graph = HighLevelGraph({tasks.name: layer}, {tasks.name: set()})
-    return da.Array(graph, tasks.name, chunks=tasks.chunks, meta=tasks._meta)
+    return object_array(graph, tasks.name, tasks.size)
 
 
 def leniency(tasks: Any) -> tuple[bool, bool]:

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-import dask.array as da
-import numpy as np
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from opticam_dask.lazy.boxed import boxed
+from opticam_dask.lazy.objects import object_array
 
 # A worker holds so many objects and the merged one at a time, and the cluster fewer than so many a level
 # of the tree: two is least in both.
@@ -54,7 +53,7 @@ def merge_tree(parts: Any, merge: Callable[[list[Any]], Any], *, fan_in: int = F
         if last:
             break
     graph = HighLevelGraph.from_collections(name, layer, dependencies=[parts])
-    return da.Array(graph, name, chunks=((1,),), meta=np.empty((0,), object))
+    return object_array(graph, name, 1)
 
 
 def _merge_chunks(merge: Callable[[list[Any]], Any], chunks: list[Any]) -> Any:

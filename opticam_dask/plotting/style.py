@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opticam_dask.progress import in_notebook
 from opticam_dask.tables.atomic import replacing
@@ -40,8 +40,14 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save_figure(figure: Figure, path: Path) -> Path:
     """Write a figure beside its name, then rename: a reader never sees half a picture."""
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf
+
     with replacing(path) as beside:
-        figure.savefig(beside, format=path.suffix.lstrip("."))
+        if path.suffix == ".pdf":  # `savefig` would lay everything out by drawing it once more, to nowhere
+            canvas: Any = FigureCanvasPdf(figure)
+            canvas.print_pdf(beside)
+        else:
+            figure.savefig(beside, format=path.suffix.lstrip("."))
     return path
 
 

@@ -20,8 +20,6 @@ from opticam_dask.errors import CatalogError
 from opticam_dask.instrument import Instrument
 from opticam_dask.io.blocks import FrameBlock
 from opticam_dask.photometers.source_digest import identity
-from opticam_dask.plotting.catalogs import catalogs_figure
-from opticam_dask.plotting.style import save_figure, show_in_notebook
 from opticam_dask.stages.blocks import blocks_of, by_camera
 from opticam_dask.stages.coordinates import WcsOption, add_coordinates, locate, wcs_identity, wcs_of
 from opticam_dask.tables.atomic import forget, sweep
@@ -111,17 +109,17 @@ class CatalogStage:
         return made_with(self._recorded, settings, overwrite=overwrite) and not unfinished
 
     def create(
-        self, config: AlignmentConfig, *, run: Run, say: Say, overwrite: bool, show: bool
+        self, config: AlignmentConfig, *, run: Run, say: Say, overwrite: bool
     ) -> dict[str, CameraCatalog]:
         """Make the catalogues, or read back those made with the same settings."""
         with held(self.tree.root, "create_catalogs"):
-            catalogs = self._create(config, run, say, overwrite=overwrite, show=show)
+            catalogs = self._create(config, run, say, overwrite=overwrite)
         for block in not_aligned(self.tree.root):
             say(f"warning: {block}")
         return catalogs
 
     def _create(
-        self, config: AlignmentConfig, run: Run, say: Say, *, overwrite: bool, show: bool
+        self, config: AlignmentConfig, run: Run, say: Say, *, overwrite: bool
     ) -> dict[str, CameraCatalog]:
         if self.is_made_with(config, overwrite=overwrite):
             say("Catalogues exist and fit the settings; reading them back.")
@@ -133,12 +131,8 @@ class CatalogStage:
         frames = self.cameras()
         lost = [unaligned_table(frames[camera], reason) for camera, reason in reasons.items()]
         save_catalogs(self.tree.root, catalogs, lost)
-        figure = catalogs_figure({c: (k.stacked_image, k.xy, k.psf) for c, k in catalogs.items()})
-        save_figure(figure, self.tree.cat / "catalogs.pdf")
         # Last: where the settings stand, every camera has its catalogue.
         record(self._recorded, {**self.settings(), **asdict(config)})
-        if show:
-            show_in_notebook(figure)
         return catalogs
 
     @property

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from opticam_dask.catalog.frame_psf import frame_psfs
-from opticam_dask.catalog.growth import growth_curves
+from opticam_dask.catalog.growth import SCALES, growth_curves
 from opticam_dask.plotting.growth import growth_figure
 from opticam_dask.plotting.noise import noise_figure
-from opticam_dask.plotting.style import save_figure, show_in_notebook
 from opticam_dask.stages.corrections import corrections
 from opticam_dask.stages.light_curve_set import LightCurveSet
 from opticam_dask.stages.noise import is_reference, noise_of_frame, reference_exposure, table_of
 from opticam_dask.stages.profiles import moffat_psfs
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from matplotlib.figure import Figure
 
     from opticam_dask.catalog.model import CameraCatalog
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
 
 
 def growth(
-    tree: OutputTree, catalogs: Mapping[str, CameraCatalog], scales: Sequence[float], *, show: bool
-) -> pd.DataFrame:
-    """Growth curves of all cameras, drawn into ``diag/growth_curves.pdf``."""
+    catalogs: Mapping[str, CameraCatalog], scales: Sequence[float] = SCALES
+) -> tuple[pd.DataFrame, Figure]:
+    """Growth curves of all cameras, and their figure."""
     curves = {camera: growth_curves(catalog, scales) for camera, catalog in catalogs.items()}
-    _keep(growth_figure(curves), tree, "growth_curves", show=show)
-    return pd.concat([rows.assign(camera=camera) for camera, rows in curves.items()], ignore_index=True)
+    table = pd.concat([rows.assign(camera=camera) for camera, rows in curves.items()], ignore_index=True)
+    return table, growth_figure(curves)
 
 
 def noise(
@@ -42,9 +43,8 @@ def noise(
     *,
     run: Run,
     say: Say,
-    show: bool,
-) -> pd.DataFrame:
-    """Noise budgets of all cameras' reference frames, drawn into ``diag/<label>_noise_budget.pdf``."""
+) -> tuple[pd.DataFrame, Figure]:
+    """Noise budgets of all cameras' reference frames, and their figure."""
     moffat = moffat_psfs(stage, catalogs, [photometer], run=run, say=say)
     of_label = LightCurveSet(stage.tree, photometer)
     jobs = {camera: of_label.job(catalog, moffat.get(camera)) for camera, catalog in catalogs.items()}
@@ -58,13 +58,16 @@ def noise(
         exposure = reference_exposure(catalog, stage)
         budget = noise_of_frame(exposure, catalog, job.psf_of(own), photometer)
         budgets[camera] = budget.scaled(factors.get(camera, 1.0))
-    figure = noise_figure(budgets, title=photometer.label, unit=stage.unit)
-    _keep(figure, stage.tree, f"{photometer.label}_noise_budget", show=show)
     tables = [table_of(camera, catalogs[camera], budget) for camera, budget in budgets.items()]
-    return pd.concat(tables, ignore_index=True)
+    figure = noise_figure(budgets, title=photometer.label, unit=stage.unit)
+    return pd.concat(tables, ignore_index=True), figure
 
 
-def _keep(figure: Figure, tree: OutputTree, name: str, *, show: bool) -> None:
-    save_figure(figure, tree.diag / f"{name}.pdf")
-    if show:
-        show_in_notebook(figure)
+def growth_path(tree: OutputTree) -> Path:
+    """Where the figure of the growth curves is."""
+    return tree.diag / "growth_curves.pdf"
+
+
+def noise_path(tree: OutputTree, label: str) -> Path:
+    """Where the figure of a photometer's noise budgets is."""
+    return tree.diag / f"{label}_noise_budget.pdf"

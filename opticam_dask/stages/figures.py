@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from opticam_dask.catalog.alignment import AFFINE_COLUMNS
-from opticam_dask.catalog.background import DefaultBackground
+from opticam_dask.catalog.background import MeshBackground
 from opticam_dask.catalog.frame_psf import frame_psfs
 from opticam_dask.kernels.background import as_pixels, default_box_size
 from opticam_dask.kernels.transform import apply
@@ -18,11 +18,13 @@ from opticam_dask.lazy.chunks import map_blocks_of_frames
 from opticam_dask.photometers.aperture import AperturePhotometer
 from opticam_dask.photometers.local_background import BaseLocalBackground
 from opticam_dask.plotting.apertures import Measured, Outline, apertures_figure
+from opticam_dask.plotting.catalogs import catalogs_figure
 from opticam_dask.plotting.frame_quality import over_time_figure
 from opticam_dask.plotting.header_times import header_times_figure
 from opticam_dask.plotting.meshes import Mesh, background_meshes_figure
 from opticam_dask.plotting.psfs import psfs_figure
 from opticam_dask.plotting.source_quality import rms_figure, snr_figure
+from opticam_dask.stages import diagnostics
 from opticam_dask.stages.light_curve_set import LightCurveSet
 from opticam_dask.stages.noise import is_reference, reference_exposure
 from opticam_dask.stages.profiles import moffat_psfs
@@ -53,15 +55,34 @@ def of_headers(gallery: Gallery, stage: CatalogStage) -> None:
 
 
 def of_catalogs(gallery: Gallery, stage: CatalogStage, catalogs: Mapping[str, CameraCatalog]) -> None:
-    """Draw ``background.pdf``, ``seeing.pdf``, ``psfs.pdf`` and ``background_meshes.pdf`` into ``diag``."""
+    """Draw ``cat/catalogs.pdf``, and into ``diag`` the sky, seeing, PSFs, meshes and growth curves."""
     tree = stage.tree
     made = [tree.alignment, tree.cat / "settings.json"]
+    shown = {camera: (c.stacked_image, c.xy, c.psf) for camera, c in catalogs.items()}
+    gallery.add(tree.cat / "catalogs.pdf", lambda: catalogs_figure(shown), made, always=True)
     sky, seeing = ("background", "background_rms"), ("fwhm", "transparency")
     gallery.add(tree.diag / "background.pdf", partial(_over_time, stage, sky), made)
     gallery.add(tree.diag / "seeing.pdf", partial(_over_time, stage, seeing), made)
-    shown = {camera: (c.stacked_image, c.xy, c.psf) for camera, c in catalogs.items()}
     gallery.add(tree.diag / "psfs.pdf", lambda: psfs_figure(shown), made)
     gallery.add(tree.diag / "background_meshes.pdf", lambda: _meshes(stage, catalogs), made)
+    gallery.add(diagnostics.growth_path(tree), lambda: diagnostics.growth(catalogs)[1], made, aside=True)
+
+
+def of_photometer(
+    gallery: Gallery,
+    stage: CatalogStage,
+    catalogs: Mapping[str, CameraCatalog],
+    photometer: BasePhotometer,
+    *,
+    run: Run,
+) -> None:
+    """Draw ``<label>_apertures.pdf`` and ``<label>_noise_budget.pdf`` into ``diag``."""
+    tree, label = stage.tree, photometer.label
+    made = [LightCurveSet(tree, photometer).recorded]
+    apertures, noise = tree.diag / f"{label}_apertures.pdf", diagnostics.noise_path(tree, label)
+    gallery.add(apertures, lambda: _apertures(stage, catalogs, photometer, run=run), made)
+    budget = partial(diagnostics.noise, stage, catalogs, photometer, run=run, say=lambda _: None)
+    gallery.add(noise, lambda: budget()[1], made, aside=True)
 
 
 def of_light_curves(
@@ -72,12 +93,8 @@ def of_light_curves(
     *,
     run: Run,
 ) -> None:
-    """Draw ``<label>_apertures.pdf``, ``<label>_snr.pdf`` and ``<label>_rms_vs_median.pdf`` into ``diag``."""
+    """Draw ``<label>_snr.pdf`` and ``<label>_rms_vs_median.pdf`` into ``diag``."""
     diag, label = stage.tree.diag, photometer.label
-    made = [LightCurveSet(stage.tree, photometer).folder / "settings.json"]
-    psfs = _psfs(stage, catalogs, photometer, run=run)
-    apertures = diag / f"{label}_apertures.pdf"
-    gallery.add(apertures, lambda: _apertures(stage, catalogs, psfs, photometer), made)
     snr, rms = diag / f"{label}_snr.pdf", diag / f"{label}_rms_vs_median.pdf"
     parts = list(LightCurveSet(stage.tree, photometer).root.rglob("*.parquet"))
     if gallery.wants(snr, parts) or gallery.wants(rms, parts):
@@ -128,7 +145,7 @@ def _meshes(stage: CatalogStage, catalogs: Mapping[str, CameraCatalog]) -> Figur
     for camera, catalog in catalogs.items():
         image = as_pixels(reference_exposure(catalog, stage).image)
         box = default_box_size(image.shape[1], catalog.psf.semimajor_sigma)
-        background = stage.background or DefaultBackground(box)
+        background = stage.background or MeshBackground(box)
         rows, columns = np.broadcast_to(getattr(background, "box_size", box), 2).tolist()
         meshes[camera] = Mesh(image, np.asarray(background(image).background), (rows, columns))
     return background_meshes_figure(meshes, unit=stage.unit)
@@ -137,11 +154,12 @@ def _meshes(stage: CatalogStage, catalogs: Mapping[str, CameraCatalog]) -> Figur
 def _apertures(
     stage: CatalogStage,
     catalogs: Mapping[str, CameraCatalog],
-    psfs: Mapping[str, PsfModel],
     how: BasePhotometer,
+    *,
+    run: Run,
 ) -> Figure:
     """Draw the reference frames with what the photometer measures around their sources."""
-    measured = {}
+    measured, psfs = {}, _psfs(stage, catalogs, how, run=run)
     for camera, catalog in catalogs.items():
         image = reference_exposure(catalog, stage).image
         xy = apply(transforms_of(catalog.alignment)[is_reference(catalog)][0], catalog.xy)

@@ -34,9 +34,17 @@ class Gallery:
         self.draws = draw
         self._say, self._show = say, show
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="opticam-figures")
-        self._pending: list[tuple[Path, Future[Figure]]] = []
+        self._pending: list[tuple[Path, Future[Figure], bool]] = []
 
-    def add(self, path: Path, draw: Callable[[], Figure], shows: Iterable[Path]) -> None:
+    def add(
+        self,
+        path: Path,
+        draw: Callable[[], Figure],
+        shows: Iterable[Path],
+        *,
+        always: bool = False,
+        aside: bool = False,
+    ) -> None:
         """Draw a figure in the background, unless it is younger than what it shows.
 
         Parameters
@@ -47,9 +55,13 @@ class Gallery:
             Makes the figure.
         shows : iterable of Path
             Files whose content it shows.
+        always : bool
+            Whether to draw it even where figures are not asked for.
+        aside : bool
+            Whether it goes to disk only, and does not appear in a notebook.
         """
-        if self.wants(path, shows):
-            self._pending.append((path, self._thread.submit(_draw, draw, path)))
+        if (always or self.draws) and not _is_current(path, shows):
+            self._pending.append((path, self._thread.submit(_draw, draw, path), not aside))
 
     def show(self) -> None:
         """Show what was asked for so far below the cell that asked, where there are cells."""
@@ -63,12 +75,12 @@ class Gallery:
     def finish(self) -> None:
         """Wait for the figures; one that could not be drawn costs a warning, never a result."""
         pending, self._pending = self._pending, []
-        for path, future in pending:
+        for path, future, shown in pending:
             error = future.exception()
             if error is not None:
                 logger.debug("figure %s", path, exc_info=error)
                 self._say(f"warning: the figure {path} could not be drawn: {error}")
-            elif self._show:
+            elif self._show and shown:
                 show_in_notebook(future.result())
 
 

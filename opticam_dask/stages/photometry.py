@@ -112,15 +112,20 @@ class PhotometryStage:
             made_with(each.recorded, self.settings(each.photometer), overwrite=overwrite)
             self._check(each.photometer)
 
-    def measure(self, *, run: Run, say: Say, overwrite: bool) -> list[BlockSummary]:
+    def measure(
+        self, *, run: Run, say: Say, overwrite: bool, meanwhile: Callable[[], None]
+    ) -> list[BlockSummary]:
         """Measure the blocks whose part is missing; each is read once for all photometers.
 
-        A block that fails on all its tries gives flagged rows; the next run tries it again.
+        A block that fails on all its tries gives flagged rows; the next run tries it again. What is to begin
+        while the cluster measures, ``meanwhile``, is called when all is known but the rows.
         """
         with held(self.catalog_stage.tree.root, "photometry"):
-            return self._measure(run, say, overwrite=overwrite)
+            return self._measure(run, say, meanwhile, overwrite=overwrite)
 
-    def _measure(self, run: Run, say: Say, *, overwrite: bool) -> list[BlockSummary]:
+    def _measure(
+        self, run: Run, say: Say, meanwhile: Callable[[], None], *, overwrite: bool
+    ) -> list[BlockSummary]:
         self.check(overwrite=overwrite)
         self._warn(say)
         for each in self.sets:
@@ -133,6 +138,7 @@ class PhotometryStage:
             self.sets[number].outdate_exports()
         named = ", ".join(each.label for each in self.sets)
         tasks = going_on(join_tasks([each.tasks(measure_block) for each in work]), hopeful=self.begun)
+        meanwhile()
         summaries = self._settled(work, run(tasks, f"photometry: {named}"), run, say)
         for camera in self.catalogs:
             say(_tell(camera, [summary for summary in summaries if summary.key[1] == camera]))
