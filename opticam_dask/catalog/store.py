@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
 import re
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from isal import igzip
 from numpy.typing import NDArray
 
 from opticam_dask.catalog.alignment import typed
@@ -122,7 +122,7 @@ def _save_stack(path: Path, catalog: CameraCatalog) -> None:
         hot.ravel()[catalog.hot] = 1
         hdus.append(fits.ImageHDU(hot, name=_HOT))
     hdus.writeto(plain)
-    _replace(path, lambda p: p.write_bytes(gzip.compress(plain.getvalue(), 4, mtime=0)))
+    _replace(path, lambda p: p.write_bytes(igzip.compress(plain.getvalue(), mtime=0)))
 
 
 def _save_alignment(path: Path, tables: list[pd.DataFrame]) -> None:

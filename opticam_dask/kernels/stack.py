@@ -51,13 +51,17 @@ class Stack:
     @classmethod
     def merged(cls, parts: Sequence[Stack]) -> Stack:
         """One stack of all the frames of several."""
-        first, *others = parts
-        if not others:
-            return first
-        merged = cls(first.total.copy(), first.count.copy(), first.largest.copy())
+        merged, *others = parts
         for other in others:
-            _merge(merged.total, merged.count, merged.largest, other.total, other.count, other.largest)
+            # What was merged before is ours to write over; the parts themselves are not.
+            out = merged if merged is not parts[0] else cls(*map(np.empty_like, merged._arrays))
+            _merge(merged._arrays, other._arrays, out._arrays)
+            merged = out
         return merged
+
+    @property
+    def _arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]:
+        return self.total, self.count, self.largest
 
 
 def fixed_point_scale(limit: float, n_frames: int) -> float:
@@ -70,14 +74,17 @@ def fixed_point_scale(limit: float, n_frames: int) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def _merge(total: Any, count: Any, largest: Any, other: Any, number: Any, peaks: Any) -> None:
+def _merge(one: Any, other: Any, out: Any) -> None:
+    """Write totals, counts and largest values of two stacks together into ``out``, which may be the first."""
+    (total, count, largest), (number, times, peaks), (sums, counts, highest) = one, other, out
     for j in range(len(total)):
         for i in range(len(total[j])):
-            total[j, i] += other[j, i]
-            count[j, i] += number[j, i]
+            sums[j, i] = total[j, i] + number[j, i]
+            counts[j, i] = count[j, i] + times[j, i]
             first, second = largest[0, j, i], peaks[0, j, i]
-            largest[0, j, i] = max(first, second)
-            largest[1, j, i] = max(min(first, second), max(largest[1, j, i], peaks[1, j, i]))
+            next_of_both = max(largest[1, j, i], peaks[1, j, i])
+            highest[0, j, i] = max(first, second)
+            highest[1, j, i] = max(min(first, second), next_of_both)
 
 
 @numba.njit(cache=True, nogil=True)

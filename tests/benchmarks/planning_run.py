@@ -117,7 +117,7 @@ def main(folder: Path, count: bool) -> None:
     sink = Sink(scouted, count)
     given = time.perf_counter()
     with suppress(SentError):
-        stage.create(AlignmentConfig(), run=sink, say=lambda text: None, overwrite=False, show=False)
+        stage.create(AlignmentConfig(), run=sink, say=lambda text: None, overwrite=False)
     catalogued = time.perf_counter()
     gc.collect()  # the exceptions hold on to the blocks
     catalogs = {
@@ -127,7 +127,7 @@ def main(folder: Path, count: bool) -> None:
     ready = time.perf_counter()
     photometry = PhotometryStage(stage, catalogs, [OptimalPhotometer()])
     with suppress(SentError):
-        photometry.measure(run=sink, say=lambda text: None, overwrite=False)
+        photometry.measure(run=sink, say=lambda text: None, overwrite=False, meanwhile=lambda: None)
     done = time.perf_counter()
     figures = {
         "import_s": imported - start,
