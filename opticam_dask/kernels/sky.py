@@ -48,7 +48,9 @@ def sky_of(image: Image) -> Sky:
     """Median and scatter of the sky, from a regular subsample of about 20 000 pixels.
 
     Pixels farther than 3 sigma from the median are clipped until none is left; sigma is 1.4826 times the
-    median absolute deviation, so stars hardly count.
+    median absolute deviation, so stars hardly count. Of whole numbers, as cameras give them, both are those
+    of grouped data: a median that is whole itself would be wrong by up to half a unit, and with a scatter of
+    2 units a whole median deviation by a quarter of it.
     """
     ny, nx = image.shape
     # steps that are odd and unequal do not walk along one detector column or one readout channel
@@ -69,22 +71,47 @@ def _clipped(values: Any) -> tuple[float, float]:
         high -= 1
     while low < high and not np.isfinite(np.float64(values[low])):
         low += 1
-    level = rms = np.nan
+    if low == high:
+        return np.nan, np.nan
+    spread = values[low:high].astype(np.float64)
+    widened = _ungroup(spread)
+    low, high, level, rms = 0, len(spread), np.nan, np.nan
     for _ in range(5):
-        if low == high:
-            return np.nan, np.nan
-        level = 0.5 * (np.float64(values[(low + high - 1) // 2]) + np.float64(values[(low + high) // 2]))
-        rms = 1.482602218505602 * _median_deviation(values[low:high], level)
-        if rms == 0.0:  # integer pixels with little noise: the median deviation is a whole number
-            rms = _deviation(values[low:high])
+        level = 0.5 * (spread[(low + high - 1) // 2] + spread[(low + high) // 2])
+        rms = 1.482602218505602 * _median_deviation(spread[low:high], level)
+        if rms == 0.0:  # more than half of the values are the same
+            rms = _deviation(spread[low:high])
         before = high - low
-        while low < high and level - np.float64(values[low]) > 3.0 * rms:
+        while low < high and level - spread[low] > 3.0 * rms:
             low += 1
-        while low < high and np.float64(values[high - 1]) - level > 3.0 * rms:
+        while low < high and spread[high - 1] - level > 3.0 * rms:
             high -= 1
         if high - low == before:
             break
-    return level, rms
+    if widened > 0.0 and rms < 1.0:  # steps are wider than the noise: their spread says nothing of it
+        rms = _deviation(spread[low:high])
+    return level, math.sqrt(max(rms * rms - widened, 0.0))
+
+
+@numba.njit(cache=True, nogil=True)
+def _ungroup(values: Any) -> float:
+    """Spread whole numbers evenly over the units they stand for, in place; the variance this adds.
+
+    Equal ones of sorted values become evenly spaced, so that they stay sorted. Others are left alone.
+    """
+    for value in values:
+        if value != math.floor(value):
+            return 0.0
+    start = 0
+    while start < len(values):
+        stop = start
+        while stop < len(values) and values[stop] == values[start]:
+            stop += 1
+        whole = values[start]
+        for i in range(start, stop):
+            values[i] = whole - 0.5 + (i - start + 0.5) / (stop - start)
+        start = stop
+    return 1.0 / 12.0
 
 
 @numba.njit(cache=True, nogil=True)

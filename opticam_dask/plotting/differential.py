@@ -152,7 +152,7 @@ def plot_comparison_scatter(stars: pd.DataFrame, ax: Axes, *, unit: str = "adu")
         ax.set(xscale="log", yscale="log")
         plain_ticks(ax)
     ax.set(xlabel=f"mean flux [{unit} / s]", ylabel="scatter in one frame [%]")
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(loc="lower left", frameon=False, fontsize=8)
     return ax
 
 

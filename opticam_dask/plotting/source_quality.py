@@ -71,7 +71,7 @@ def plot_rms(sources: pd.DataFrame, ax: Axes, *, colour: str = "#0072B2", unit: 
     _name_sources(relative.assign(beyond=beyond).sort_values("beyond", ascending=False), "relative", ax)
     _log_axes(good, ax)
     ax.set(xlabel=f"median flux [{unit}]", ylabel="rms / median flux")
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(loc="lower left", frameon=False, fontsize=8)
     return ax
 
 

@@ -27,25 +27,50 @@ def test_sky_is_robust(shape):
     assert sky.rms == pytest.approx(mad_std(image, ignore_nan=True), rel=0.08)
 
 
+def ungrouped(sample):
+    """Whole numbers as grouped data: those that are equal, evenly over their unit."""
+    values, counts = np.unique(sample, return_counts=True)
+    return np.concatenate([v - 0.5 + (np.arange(n) + 0.5) / n for v, n in zip(values, counts, strict=True)])
+
+
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])
 @pytest.mark.parametrize("rms", [0.3, 3.0, 30.0])
 def test_sky_is_the_clipped_median_and_its_deviation(dtype, rms):
     """Small frames of odd and even size, where every pixel counts, against the definition in numpy."""
-    rng = np.random.default_rng(int(10 * rms))
+    rng, whole = np.random.default_rng(int(10 * rms)), dtype is np.uint16
     for shape in rng.integers(1, 40, (40, 2)):
         image = rng.normal(200.0, rms, shape)
         image.ravel()[: image.size // 9] += 20 * rms
-        image = np.rint(image).astype(dtype) if dtype is np.uint16 else image.astype(dtype)
-        if dtype is not np.uint16:
+        image = np.rint(image).astype(dtype) if whole else image.astype(dtype)
+        if not whole:
             image.ravel()[-3:-1] = np.nan, -np.inf
         sample = image.ravel()[np.isfinite(image.ravel())].astype(float)
+        sample = ungrouped(sample) if whole else sample
         for _ in range(5):
             level = np.median(sample) if sample.size else np.nan
             scatter = 1.482602218505602 * np.median(np.abs(sample - level)) if sample.size else np.nan
             scatter = scatter or np.std(sample)
             sample = sample[np.abs(sample - level) <= 3 * scatter]
+        if whole:
+            scatter = np.sqrt(max((np.std(sample) if scatter < 1.0 else scatter) ** 2 - 1 / 12, 0.0))
         found = sky_of(image)
-        np.testing.assert_allclose([found.level, found.rms], [level, scatter], rtol=1e-12)
+        np.testing.assert_allclose([found.level, found.rms], [level, scatter], rtol=1e-12, atol=1e-7)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.2, 0.5, 0.77])
+@pytest.mark.parametrize("rms", [0.5, 1.4, 2.0, 4.6, 10.0])
+def test_sky_of_whole_numbers_is_known_to_a_fraction_of_them(rms, fraction):
+    pixels = np.rint(noise((521, 487), 3, 60.0 + fraction, rms))
+    for image in (pixels.astype(np.uint16), pixels.astype(np.float32)):
+        sky = sky_of(image)
+        assert sky.level == pytest.approx(60.0 + fraction, abs=max(0.1, 0.02 * rms))
+        assert sky.rms == pytest.approx(np.hypot(rms, 12**-0.5), rel=0.04)
+
+
+def test_a_frame_of_one_value_and_some_hot_pixels_has_no_scatter():
+    image = np.full((120, 131), 7, np.uint16)
+    image[::7, ::11] = 900
+    assert sky_of(image) == Sky(7.0, 0.0)
 
 
 def test_sky_of_nothing_and_of_one_value():
