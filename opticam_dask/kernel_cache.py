@@ -120,7 +120,7 @@ def remember_kernels(path: Path) -> None:
     """Note which kernels this process has compiled or loaded, and for which types."""
     kernels = [
         (module.__name__, name, signature)
-        for module in list(sys.modules.values())
+        for module in sys.modules.copy().values()
         if getattr(module, "__name__", "").startswith("opticam_dask.")
         for name, kernel in vars(module).items()
         if isinstance(kernel, Dispatcher) and kernel.py_func.__module__ == module.__name__

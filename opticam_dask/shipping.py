@@ -138,7 +138,8 @@ def _user_modules() -> list[ModuleType]:
     """List the imported modules that workers may not have: Python files outside every installation."""
     return [
         module
-        for name, module in list(sys.modules.items())
+        # another thread may be importing: a copy is made at one go, a list of the items is not
+        for name, module in sys.modules.copy().items()
         if name != "__main__"
         and isinstance(module, ModuleType)
         and module.__name__ == name

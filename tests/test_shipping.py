@@ -1,10 +1,14 @@
 import functools
+import gc
 import inspect
+import itertools
 import pickle
 import subprocess
 import sys
 import textwrap
 import threading
+import time
+import types
 
 import cloudpickle
 import numpy as np
@@ -154,3 +158,31 @@ def test_a_function_of_a_notebook_cell_runs_on_processes(cluster):
     names = {"__name__": "__main__"}
     exec(cell, names)
     assert cluster.submit(by_value(names["estimator"]), np.arange(9)).result() == 4.0
+
+
+def test_functions_are_sent_while_another_thread_imports():
+    over = threading.Event()
+
+    def importing():
+        for number in itertools.count():
+            name = f"opticam_made_up_{number}"
+            sys.modules[name] = types.ModuleType(name)
+            if number % 500 == 499:
+                for last in range(number - 499, number + 1):
+                    del sys.modules[f"opticam_made_up_{last}"]
+                if over.is_set():
+                    return
+
+    def others_go_on(*_):
+        time.sleep(1e-5)
+
+    thread = threading.Thread(target=importing)
+    thread.start()
+    gc.callbacks.append(others_go_on)  # as dask has one: collecting garbage lets another thread run
+    try:
+        for factor in range(5):
+            assert by_value(lambda x, factor=factor: factor * x).load()(2) == 2 * factor
+    finally:
+        gc.callbacks.remove(others_go_on)
+        over.set()
+        thread.join()
