@@ -360,4 +360,6 @@ class Reducer(Inspection):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None:
+            self._gallery.drop()
         self.close()

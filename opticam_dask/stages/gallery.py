@@ -72,6 +72,10 @@ class Gallery:
         """Whether a figure would be drawn; see `add`."""
         return self.draws and not _is_current(path, shows)
 
+    def drop(self) -> None:
+        """Give up the figures that are not begun: something went wrong, and nobody waits for them."""
+        self._pending = [each for each in self._pending if not each[1].cancel()]
+
     def finish(self) -> None:
         """Wait for the figures; one that could not be drawn costs a warning, never a result."""
         pending, self._pending = self._pending, []

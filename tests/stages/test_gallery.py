@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from matplotlib.figure import Figure
 
@@ -54,3 +56,36 @@ def test_a_figure_that_fails_costs_a_warning(shown, tmp_path):
     (line,) = said
     assert "broken.pdf" in line
     assert "no data" in line
+
+
+def test_one_aside_is_drawn_but_not_shown_and_one_always_wanted_is_drawn_without_others(shown, tmp_path):
+    gallery = Gallery(print, show=True)
+    gallery.add(tmp_path / "aside.pdf", Figure, [], aside=True)
+    gallery.finish()
+    assert (tmp_path / "aside.pdf").is_file()
+    assert not shown
+    gallery = Gallery(print, show=True, draw=False)
+    gallery.add(tmp_path / "left_out.pdf", Figure, [])
+    gallery.add(tmp_path / "always.pdf", Figure, [], always=True)
+    gallery.finish()
+    assert sorted(path.stem for path in tmp_path.iterdir()) == ["always", "aside"]
+    assert len(shown) == 1
+
+
+def test_figures_not_begun_are_given_up_and_the_one_begun_is_finished(shown, tmp_path):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow():
+        begun.set()
+        go_on.wait(10.0)
+        return Figure()
+
+    gallery = Gallery(print, show=True)
+    for name, draw in (("slow", slow), ("second", Figure), ("third", Figure)):
+        gallery.add(tmp_path / f"{name}.pdf", draw, [])
+    begun.wait(10.0)
+    gallery.drop()
+    go_on.set()
+    gallery.finish()
+    assert [path.stem for path in tmp_path.iterdir()] == ["slow"]
+    assert len(shown) == 1
