@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -30,6 +31,8 @@ def test_a_local_cluster_has_them_and_nothing_else_does() -> None:
         assert list(client.run(sampled_every).values()) == [100.0]
         assert client.cluster.scheduler.WORKER_SATURATION == 1.0
     assert dask.config.get(SATURATION) == 1.1
+    # nor is there a traceback of a connection that ends a little later than the cluster
+    assert not logging.getLogger("distributed.batched").isEnabledFor(logging.INFO)
 
 
 # What is freed goes back to the system, or not: pages that the next frame has to ask for again.

@@ -123,6 +123,7 @@ def start(stack: ExitStack, spec: ClusterSpec) -> Client:
             silence_logs=logging.ERROR,
         )
     stack.enter_context(cluster)
+    _say_nothing_of_the_end()
     client: Client = stack.enter_context(closing(Client(cluster, set_as_default=False)))
     if spec.kind == THREADS:
         return client
@@ -130,6 +131,16 @@ def start(stack: ExitStack, spec: ClusterSpec) -> Client:
     # With equal limits too: a worker whose guardian is killed with it is replaced.
     cluster.adapt(minimum=low, maximum=high)
     return client
+
+
+def _say_nothing_of_the_end() -> None:
+    """Have dask not tell, with a traceback, that a connection ends with its cluster.
+
+    It may come after the cluster has closed, which is when it stops to silence what dask has to say.
+    """
+    of_connections = logging.getLogger("distributed.batched")
+    if of_connections.level == logging.NOTSET:
+        of_connections.setLevel(logging.ERROR)
 
 
 def _one_a_core(threads: int) -> tuple[int, int]:
