@@ -74,7 +74,8 @@ def _clipped(values: Any) -> tuple[float, float]:
     if low == high:
         return np.nan, np.nan
     spread = values[low:high].astype(np.float64)
-    widened = _ungroup(spread)
+    unit = _unit(spread)
+    _ungroup(spread, unit)
     low, high, level, rms = 0, len(spread), np.nan, np.nan
     for _ in range(5):
         level = 0.5 * (spread[(low + high - 1) // 2] + spread[(low + high) // 2])
@@ -88,30 +89,43 @@ def _clipped(values: Any) -> tuple[float, float]:
             high -= 1
         if high - low == before:
             break
-    if widened > 0.0 and rms < 1.0:  # steps are wider than the noise: their spread says nothing of it
+    if rms < unit:  # steps are wider than the noise: their spread says nothing of it
         rms = _deviation(spread[low:high])
-    return level, math.sqrt(max(rms * rms - widened, 0.0))
+    return level, math.sqrt(max(rms * rms - unit * unit / 12.0, 0.0))
 
 
 @numba.njit(cache=True, nogil=True)
-def _ungroup(values: Any) -> float:
-    """Spread whole numbers evenly over the units they stand for, in place; the variance this adds.
+def _unit(values: Any) -> float:
+    """Step in which sorted whole numbers come, 0 if they are not whole.
 
-    Equal ones of sorted values become evenly spaced, so that they stay sorted. Others are left alone.
+    It is 16 where a camera of 12 bits fills 16. Nine tenths of the values tell: among many of one value a few
+    hot pixels say nothing of the steps.
     """
     for value in values:
         if value != math.floor(value):
             return 0.0
+    unit, rim = 0.0, len(values) // 20
+    for i in range(rim + 1, len(values) - rim):
+        rest = values[i] - values[i - 1]
+        while rest > 0.0:  # Euclid's algorithm, for what they all have in common
+            unit, rest = rest, unit % rest
+        if unit == 1.0:
+            break
+    return unit if unit > 0.0 else 1.0
+
+
+@numba.njit(cache=True, nogil=True)
+def _ungroup(values: Any, unit: float) -> None:
+    """Spread equal ones of sorted values evenly over the unit they stand for, in place: they stay sorted."""
     start = 0
-    while start < len(values):
+    while start < len(values) and unit > 0.0:
         stop = start
         while stop < len(values) and values[stop] == values[start]:
             stop += 1
         whole = values[start]
         for i in range(start, stop):
-            values[i] = whole - 0.5 + (i - start + 0.5) / (stop - start)
+            values[i] = whole + unit * ((i - start + 0.5) / (stop - start) - 0.5)
         start = stop
-    return 1.0 / 12.0
 
 
 @numba.njit(cache=True, nogil=True)

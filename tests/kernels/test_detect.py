@@ -27,10 +27,17 @@ def test_sky_is_robust(shape):
     assert sky.rms == pytest.approx(mad_std(image, ignore_nan=True), rel=0.08)
 
 
-def ungrouped(sample):
+def unit_of(sample):
+    """Step of whole numbers, by nine tenths of them."""
+    rim = sample.size // 20
+    bulk = np.sort(sample)[rim : sample.size - rim].astype(np.int64)
+    return int(np.gcd.reduce(np.diff(bulk))) or 1 if bulk.size > 1 else 1
+
+
+def ungrouped(sample, unit):
     """Whole numbers as grouped data: those that are equal, evenly over their unit."""
-    values, counts = np.unique(sample, return_counts=True)
-    return np.concatenate([v - 0.5 + (np.arange(n) + 0.5) / n for v, n in zip(values, counts, strict=True)])
+    pairs = zip(*np.unique(sample, return_counts=True), strict=True)
+    return np.concatenate([v + unit * ((np.arange(n) + 0.5) / n - 0.5) for v, n in pairs])
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])
@@ -45,14 +52,16 @@ def test_sky_is_the_clipped_median_and_its_deviation(dtype, rms):
         if not whole:
             image.ravel()[-3:-1] = np.nan, -np.inf
         sample = image.ravel()[np.isfinite(image.ravel())].astype(float)
-        sample = ungrouped(sample) if whole else sample
+        unit = unit_of(sample) if whole else 0
+        sample = ungrouped(sample, unit) if whole else sample
         for _ in range(5):
             level = np.median(sample) if sample.size else np.nan
             scatter = 1.482602218505602 * np.median(np.abs(sample - level)) if sample.size else np.nan
             scatter = scatter or np.std(sample)
             sample = sample[np.abs(sample - level) <= 3 * scatter]
         if whole:
-            scatter = np.sqrt(max((np.std(sample) if scatter < 1.0 else scatter) ** 2 - 1 / 12, 0.0))
+            narrow = np.std(sample) if scatter < unit else scatter
+            scatter = np.sqrt(max(narrow**2 - unit**2 / 12, 0.0))
         found = sky_of(image)
         np.testing.assert_allclose([found.level, found.rms], [level, scatter], rtol=1e-12, atol=1e-7)
 
@@ -65,6 +74,19 @@ def test_sky_of_whole_numbers_is_known_to_a_fraction_of_them(rms, fraction):
         sky = sky_of(image)
         assert sky.level == pytest.approx(60.0 + fraction, abs=max(0.1, 0.02 * rms))
         assert sky.rms == pytest.approx(np.hypot(rms, 12**-0.5), rel=0.04)
+
+
+@pytest.mark.parametrize("step", [2, 16, 64])
+@pytest.mark.parametrize("rms", [0.5, 1.4, 4.6])
+def test_sky_of_a_camera_that_counts_in_steps_is_that_of_the_steps(step, rms):
+    """Cameras of 12 bits may fill 16 of them; here with stars, and hot pixels at the top."""
+    pixels = np.rint(noise((211, 173), 5, 60.4, rms))
+    pixels[40:44, 30:35] += 500.0
+    pixels[::31, ::29] = 4095.0
+    one, many = sky_of(pixels.astype(np.float32)), sky_of((step * pixels + 3).astype(np.float32))
+    assert one.rms == pytest.approx(np.hypot(rms, 12**-0.5), rel=0.08)
+    assert many.level == pytest.approx(step * one.level + 3, rel=1e-9)
+    assert many.rms == pytest.approx(step * one.rms, rel=1e-9)
 
 
 def test_a_frame_of_one_value_and_some_hot_pixels_has_no_scatter():
